@@ -1,0 +1,78 @@
+package signals
+
+import "time"
+
+// LaneResource is one of the two things that a lane hands out, one release at a
+// time.
+type LaneResource string
+
+// The resources of a lane: the right to change the environment, and the turn to
+// write the next manifest of the lane's chain.
+const (
+	LaneEnvironment LaneResource = "environment"
+	LanePapers      LaneResource = "papers"
+)
+
+// LaneInput starts a lane, and is its state across continue-as-new.
+type LaneInput struct {
+	Environment  string        `json:"environment"`
+	Service      string        `json:"service"`
+	LKG          *Snapshot     `json:"lastKnownGood,omitempty"`
+	LKGRelease   string        `json:"lastKnownGoodRelease,omitempty"`
+	LastManifest *RecordRef    `json:"lastManifest,omitempty"`
+	Hold         LaneQueue     `json:"environmentQueue"`
+	Papers       LaneQueue     `json:"papersQueue"`
+	Recent       []LaneRelease `json:"recent,omitempty"`
+}
+
+// LaneQueue is who holds a resource and who waits for it, first come first
+// served.
+type LaneQueue struct {
+	Holder  *LaneClaim  `json:"holder,omitempty"`
+	Waiting []LaneClaim `json:"waiting,omitempty"`
+}
+
+// LaneClaim asks for a resource. Asking again is harmless.
+type LaneClaim struct {
+	Resource LaneResource `json:"resource"`
+	Release  string       `json:"release"`
+	Run      string       `json:"run"`
+	At       time.Time    `json:"at,omitzero"`
+}
+
+// LaneGrant answers a claim. LKG and LastManifest are set on a grant only.
+type LaneGrant struct {
+	Granted      bool       `json:"granted"`
+	Position     int        `json:"position"` // 0 is the holder
+	Holder       string     `json:"holder,omitempty"`
+	LKG          *Snapshot  `json:"lastKnownGood,omitempty"`
+	LKGRelease   string     `json:"lastKnownGoodRelease,omitempty"`
+	LastManifest *RecordRef `json:"lastManifest,omitempty"`
+}
+
+// LaneRelease is a line of a lane's recent past.
+type LaneRelease struct {
+	Release string      `json:"release"`
+	Outcome OutcomeKind `json:"outcome"`
+	Digest  string      `json:"digest,omitempty"`
+	EndedAt time.Time   `json:"endedAt"`
+}
+
+// LaneStatus is what a lane's status query returns.
+type LaneStatus struct {
+	LaneInput
+}
+
+// AcquireInput asks the lane of one service in one environment for a resource.
+type AcquireInput struct {
+	Environment string    `json:"environment"`
+	Service     string    `json:"service"`
+	Claim       LaneClaim `json:"claim"`
+}
+
+// HolderEnd is how a holder of a lane ended. Outcome is nil if it ended in any
+// other way than by completing: failed, terminated, or never found.
+type HolderEnd struct {
+	Outcome *Outcome `json:"outcome,omitempty"`
+	State   string   `json:"state"`
+}
