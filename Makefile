@@ -1,0 +1,80 @@
+# The targets a person or CI runs. "make" alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# ARGS is handed to the program that the target runs, e.g. make demo ARGS=--once
+ARGS ?=
+
+BIN   := bin
+TOOLS := .tools/bin
+
+# What the local stack runs. The other tools are built where they are used.
+STACK_TOOLS := kubernetes versitygw traefik temporal prometheus cosign opa kwok
+LINT_TOOLS  := golangci-lint workflowcheck
+
+# Packages of unit and adapter tests; ./e2e has the machine to itself afterwards.
+PACKAGES = $$(go list ./... | grep -v '/e2e$$')
+
+export PATH := $(CURDIR)/$(TOOLS):$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools build ## bring the stack up and run the releases of the README; ARGS=--once tears it down after, ARGS=--yes never asks
+	$(BIN)/devstack demo $(ARGS)
+
+.PHONY: up
+up: tools build ## start the local stack in the background (state and logs in .waybill/)
+	$(BIN)/devstack up --detach $(ARGS)
+
+.PHONY: down
+down: build ## stop the local stack
+	$(BIN)/devstack down $(ARGS)
+
+.PHONY: tools
+tools: ## build the pinned tools of the local stack into .tools/ (about 20 minutes on 2 cores the first time)
+	@deploy/tools/install.sh $(STACK_TOOLS)
+
+.PHONY: build
+build: ## build waybill, waybilld and devstack into bin/
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/...
+
+.PHONY: test
+test: tools ## run go vet, all tests (the end-to-end ones last) and the policies' own tests
+	go vet ./...
+	go test -p 2 -timeout 40m $(ARGS) $(PACKAGES)
+	go test -timeout 40m $(ARGS) ./e2e
+	$(TOOLS)/opa test policies/
+
+.PHONY: lint
+lint: ## run golangci-lint and Temporal's determinism check of the workflows
+	@deploy/tools/install.sh $(LINT_TOOLS)
+	$(TOOLS)/golangci-lint run $(ARGS) ./...
+	$(TOOLS)/workflowcheck ./workflows/...
+
+.PHONY: fmt
+fmt: ## format the Go code as the linter wants it
+	@deploy/tools/install.sh golangci-lint
+	$(TOOLS)/golangci-lint fmt ./...
+
+.PHONY: vuln
+vuln: ## check dependencies for known vulnerabilities (needs the Go vulnerability database)
+	@deploy/tools/install.sh govulncheck
+	@if ! $(TOOLS)/govulncheck $(ARGS) ./...; then \
+	  echo "make vuln: vulnerabilities were found, or the database at vuln.go.dev could not be reached; the lines above say which" >&2; \
+	  exit 1; \
+	fi
+
+.PHONY: bench
+bench: tools build ## measure history size, orchestration overhead, time to weight 0 and memory (docs/performance.md)
+	$(BIN)/devstack bench $(ARGS)
+
+.PHONY: replay-record
+replay-record: tools ## record the golden histories in replaytests/ again, from the code that is checked out
+	go run ./replaytests/record $(ARGS)
