@@ -1,9 +1,6 @@
 package signals
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Payload types of the envelopes that the gateway signs.
 const (
@@ -99,11 +96,4 @@ type Receipt struct {
 	Message  string `json:"message"`
 	// Missing is what the quorum still needs after an approval.
 	Missing Quorum `json:"missing,omitzero"`
-}
-
-// EnvelopeOf builds a Message's envelope from its JSON, for callers that read it
-// from a file.
-func EnvelopeOf(raw []byte) (Envelope, error) {
-	var e Envelope
-	return e, json.Unmarshal(raw, &e)
 }

@@ -23,6 +23,9 @@ type LaneInput struct {
 	Hold         LaneQueue     `json:"environmentQueue"`
 	Papers       LaneQueue     `json:"papersQueue"`
 	Recent       []LaneRelease `json:"recent,omitempty"`
+	// Unclean is set when the last holder of the environment ended without
+	// putting it in order: terminated, or failed in an undo.
+	Unclean bool `json:"unclean,omitempty"`
 }
 
 // LaneQueue is who holds a resource and who waits for it, first come first
@@ -38,6 +41,9 @@ type LaneClaim struct {
 	Release  string       `json:"release"`
 	Run      string       `json:"run"`
 	At       time.Time    `json:"at,omitzero"`
+	// Abandoned is the state of a release that ended without closing its papers;
+	// the lane itself makes such a claim, to close them in its turn.
+	Abandoned string `json:"abandoned,omitempty"`
 }
 
 // LaneGrant answers a claim. LKG and LastManifest are set on a grant only.
@@ -48,6 +54,8 @@ type LaneGrant struct {
 	LKG          *Snapshot  `json:"lastKnownGood,omitempty"`
 	LKGRelease   string     `json:"lastKnownGoodRelease,omitempty"`
 	LastManifest *RecordRef `json:"lastManifest,omitempty"`
+	// Unclean tells the new holder that the one before left no order behind.
+	Unclean bool `json:"unclean,omitempty"`
 }
 
 // LaneRelease is a line of a lane's recent past.

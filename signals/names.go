@@ -35,11 +35,10 @@ const (
 // again. It carries no authority: the release asks the lane itself.
 const LaneGranted = "lane-granted"
 
-// Updates of a lane. The argument is a LaneClaim, the result a LaneGrant.
-const (
-	LaneAcquire  = "acquire"
-	LaneWithdraw = "withdraw"
-)
+// LaneAcquire is the update by which a release asks its lane for a resource.
+// The argument is a LaneClaim, the result a LaneGrant. A release that ends while
+// it waits need not say so: the lane notices when its turn comes.
+const LaneAcquire = "acquire"
 
 // StatusQuery returns a Status from a release and a LaneStatus from a lane.
 const StatusQuery = "status"
