@@ -1,0 +1,163 @@
+package oidcissuer
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+// scopes are what tools ask for.
+var scopes = []string{"openid", "profile", "email", groupsScope}
+
+// Token logs an account in, as LogIn does, with the password it has here.
+func (i *Issuer) Token(ctx context.Context, account string) (string, error) {
+	return LogIn(ctx, i.URL, account, i.storage.secrets.Passwords[account])
+}
+
+// ApproveDevice lets a device log in as account, as the person would on the
+// page that the device shows the address of.
+func (i *Issuer) ApproveDevice(ctx context.Context, userCode, account string) error {
+	response, err := post(ctx, browser(), i.URL+devicePath, url.Values{
+		"user_code": {userCode}, "account": {account},
+		"password": {i.storage.secrets.Passwords[account]}, "action": {"allow"},
+	})
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("log in a device as %s: the issuer answered %s", account, response.Status)
+	}
+	return nil
+}
+
+// LogIn goes through the whole flow at the issuer as a person with a browser
+// would (code with PKCE), or as CI (client credentials), and returns the access
+// token.
+func LogIn(ctx context.Context, issuer, account, password string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	known, ok := find(account)
+	if !ok {
+		return "", fmt.Errorf("no account %q: the accounts are %s", account, accountNames())
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, browser())
+	if known.Machine {
+		cfg := clientcredentials.Config{
+			ClientID: account, ClientSecret: password, TokenURL: issuer + "/oauth/token", Scopes: scopes,
+			AuthStyle: oauth2.AuthStyleInHeader,
+		}
+		token, err := cfg.Token(ctx)
+		if err != nil {
+			return "", fmt.Errorf("log in as %s: %w", account, err)
+		}
+		return token.AccessToken, nil
+	}
+	token, err := logInPerson(ctx, issuer, account, password)
+	if err != nil {
+		return "", fmt.Errorf("log in as %s: %w", account, err)
+	}
+	return token.AccessToken, nil
+}
+
+func accountNames() string {
+	var names []string
+	for _, account := range Accounts() {
+		names = append(names, account.ID)
+	}
+	return strings.Join(names, ", ")
+}
+
+func logInPerson(ctx context.Context, issuer, account, password string) (*oauth2.Token, error) {
+	cfg := oauth2.Config{
+		ClientID: ClientID,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: issuer + "/authorize", TokenURL: issuer + "/oauth/token", AuthStyle: oauth2.AuthStyleInParams,
+		},
+		// Nothing listens there: the code is read off the redirect.
+		RedirectURL: "http://127.0.0.1" + redirectPath,
+		Scopes:      scopes,
+	}
+	client := browser()
+	verifier, state := oauth2.GenerateVerifier(), rand.Text()
+	next, err := redirected(ctx, client, cfg.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), nil)
+	if err != nil {
+		return nil, err
+	}
+	next, err = redirected(ctx, client, next.String(), url.Values{
+		"id": {next.Query().Get("id")}, "account": {account}, "password": {password}, "action": {"allow"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	next, err = redirected(ctx, client, next.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	answer := next.Query()
+	if answer.Get("state") != state || answer.Get("code") == "" {
+		return nil, fmt.Errorf("the issuer gave no code: %s %s", answer.Get("error"), answer.Get("error_description"))
+	}
+	return cfg.Exchange(ctx, answer.Get("code"), oauth2.VerifierOption(verifier))
+}
+
+// browser follows no redirect by itself.
+func browser() *http.Client {
+	return &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// redirected gets a page, or posts a form to it, and returns where it leads.
+func redirected(ctx context.Context, client *http.Client, address string, fields url.Values) (*url.URL, error) {
+	var response *http.Response
+	var err error
+	if fields != nil {
+		response, err = post(ctx, client, address, fields)
+	} else {
+		response, err = get(ctx, client, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next, err := response.Location()
+	if err != nil {
+		return nil, fmt.Errorf("the issuer answered %s at %s", response.Status, response.Request.URL.Path)
+	}
+	return next, nil
+}
+
+func get(ctx context.Context, client *http.Client, address string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return finish(client.Do(request))
+}
+
+func post(ctx context.Context, client *http.Client, address string, fields url.Values) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(fields.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return finish(client.Do(request))
+}
+
+// finish reads a response to its end, so that only its head is left to look at.
+func finish(response *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
+	_ = response.Body.Close()
+	return response, err
+}

@@ -1,0 +1,216 @@
+package oidcissuer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+const (
+	groupsScope = "groups"
+	// passwordACR is the standard name of "by password".
+	passwordACR = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password"
+	// requestTime is how long somebody may take to log in.
+	requestTime = 10 * time.Minute
+)
+
+var passwordAMR = []string{"pwd"}
+
+var (
+	_ op.Storage                        = (*storage)(nil)
+	_ op.ClientCredentialsStorage       = (*storage)(nil)
+	_ op.DeviceAuthorizationStorage     = (*storage)(nil)
+	_ op.CanGetPrivateClaimsFromRequest = (*storage)(nil)
+	_ op.CanSetUserinfoFromRequest      = (*storage)(nil)
+)
+
+// storage keeps in memory what is under way. Access tokens are self-contained
+// and are not kept.
+type storage struct {
+	audience string
+	lifetime time.Duration
+	secrets  Secrets
+
+	mu      sync.Mutex
+	keys    []signingKey // the last one signs
+	logins  map[string]*login
+	devices map[string]*device // by device code
+}
+
+// login is one authorization request on its way; it is op.AuthRequest.
+type login struct {
+	*oidc.AuthRequest
+	id       string
+	audience string
+	begun    time.Time
+	code     string
+	subject  string
+	at       time.Time
+}
+
+func (l *login) GetID() string          { return l.id }
+func (l *login) GetACR() string         { return passwordACR }
+func (l *login) GetAMR() []string       { return passwordAMR }
+func (l *login) GetAudience() []string  { return []string{l.audience} }
+func (l *login) GetAuthTime() time.Time { return l.at }
+func (l *login) GetClientID() string    { return l.ClientID }
+func (l *login) GetNonce() string       { return l.Nonce }
+func (l *login) GetScopes() []string    { return l.Scopes }
+func (l *login) GetSubject() string     { return l.subject }
+func (l *login) Done() bool             { return l.subject != "" }
+
+func (l *login) GetResponseMode() oidc.ResponseMode { return l.ResponseMode }
+
+func (l *login) GetCodeChallenge() *oidc.CodeChallenge {
+	if l.CodeChallenge == "" {
+		return nil
+	}
+	return &oidc.CodeChallenge{Challenge: l.CodeChallenge, Method: l.CodeChallengeMethod}
+}
+
+// device is one device authorization on its way.
+type device struct {
+	userCode string
+	state    op.DeviceAuthorizationState
+}
+
+func (s *storage) CreateAuthRequest(_ context.Context, request *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
+	if request.CodeChallenge == "" {
+		return nil, oidc.ErrInvalidRequest().WithDescription("this issuer demands PKCE: send a code_challenge")
+	}
+	if len(request.Prompt) == 1 && request.Prompt[0] == oidc.PromptNone {
+		return nil, oidc.ErrLoginRequired()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, old := range s.logins {
+		if time.Since(old.begun) > requestTime {
+			delete(s.logins, id)
+		}
+	}
+	l := &login{AuthRequest: request, id: rand.Text(), audience: s.audience, begun: time.Now()}
+	s.logins[l.id] = l
+	return l, nil
+}
+
+// loggedIn notes who logged in for an authorization request.
+func (s *storage) loggedIn(id, account string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.logins[id]
+	if !ok || l.Done() {
+		return errNoRequest
+	}
+	l.subject, l.at = account, time.Now()
+	return nil
+}
+
+var errNoRequest = errors.New("there is no such login under way: it was used already or took too long; start again")
+
+func (s *storage) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.logins[id]
+	if !ok {
+		return nil, errNoRequest
+	}
+	copied := *l
+	return &copied, nil
+}
+
+func (s *storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.logins {
+		if l.code != "" && l.code == code {
+			copied := *l
+			return &copied, nil
+		}
+	}
+	return nil, errNoRequest
+}
+
+func (s *storage) SaveAuthCode(_ context.Context, id, code string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.logins[id]
+	if !ok {
+		return errNoRequest
+	}
+	l.code = code
+	return nil
+}
+
+func (s *storage) DeleteAuthRequest(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.logins, id)
+	return nil
+}
+
+func (s *storage) CreateAccessToken(context.Context, op.TokenRequest) (string, time.Time, error) {
+	return rand.Text(), time.Now().Add(s.lifetime), nil
+}
+
+func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys[len(s.keys)-1], nil
+}
+
+func (s *storage) rotate(key signingKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = append(s.keys, key)
+}
+
+func (s *storage) KeySet(context.Context) ([]op.Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make([]op.Key, 0, len(s.keys))
+	for _, key := range s.keys {
+		keys = append(keys, publicKey{key})
+	}
+	return keys, nil
+}
+
+func (s *storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
+	return []jose.SignatureAlgorithm{jose.RS256}, nil
+}
+
+func (s *storage) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
+	if id == ClientID {
+		return client{id: id, lifetime: s.lifetime}, nil
+	}
+	if account, ok := find(id); ok && account.Machine {
+		return client{id: id, machine: true, lifetime: s.lifetime}, nil
+	}
+	return nil, fmt.Errorf("no client %q", id)
+}
+
+func (s *storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
+	if account, ok := find(id); !ok || !account.Machine || !s.secrets.check(id, secret) {
+		return errors.New("unknown client or wrong secret")
+	}
+	return nil
+}
+
+func (s *storage) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
+	if err := s.AuthorizeClientIDSecret(ctx, id, secret); err != nil {
+		return nil, err
+	}
+	return s.GetClientByClientID(ctx, id)
+}
+
+func (s *storage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
+	return &oidc.JWTTokenRequest{Subject: id, Audience: []string{s.audience}, Scopes: scopes}, nil
+}
+
+func (s *storage) Health(context.Context) error { return nil }
