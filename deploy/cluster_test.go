@@ -33,24 +33,23 @@ type apiServer struct {
 	flags  []string // kubectl's connection flags
 }
 
-// kubernetesBinary returns the path of the multi-call binary, building it first
-// where it is missing.
-func kubernetesBinary(t *testing.T) string {
+// tool builds a pinned tool where it is missing and returns the folder of tools.
+func tool(t *testing.T, name string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "tools/install.sh", "kubernetes").CombinedOutput()
-	require.NoErrorf(t, err, "install kubernetes: %s", out)
-	binary, err := filepath.Abs("../.tools/bin/kubernetes")
+	out, err := exec.CommandContext(ctx, "tools/install.sh", name).CombinedOutput()
+	require.NoErrorf(t, err, "install %s: %s", name, out)
+	dir, err := filepath.Abs("../.tools/bin")
 	require.NoError(t, err)
-	return binary
+	return dir
 }
 
 // startAPIServer starts the server and stops it with the test.
 func startAPIServer(t *testing.T) *apiServer {
 	t.Helper()
 	dir := t.TempDir()
-	binary := kubernetesBinary(t)
+	binary := filepath.Join(tool(t, "kubernetes"), "kubernetes")
 	ports := freePorts(t, 3)
 	etcd := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	peer := fmt.Sprintf("http://127.0.0.1:%d", ports[1])
@@ -107,11 +106,16 @@ func kubectl(t *testing.T, binary string, stdin []byte, args ...string) (string,
 	return stdout.String(), nil
 }
 
-// startProcess starts a long-running component and kills it with the test; the
-// kernel kills it if the test's process dies first.
+// startProcess starts a long-running component of the multi-call binary.
 func startProcess(t *testing.T, binary string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
+	start(t, exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...))
+}
+
+// start starts cmd and kills it with the test, whose log shows the end of its
+// output on failure; the kernel kills it if the test's process dies first.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	output := &syncBuffer{}
 	cmd.Stdout, cmd.Stderr = output, output
@@ -120,7 +124,7 @@ func startProcess(t *testing.T, binary string, args ...string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("end of %s's log:\n%s", args[0], output.tail(4000))
+			t.Logf("end of the output of %v:\n%s", cmd.Args[:2], output.tail(4000))
 		}
 	})
 }

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Makes the passwords and keys of docker-compose.yaml in .waybill/compose (or
+# $WAYBILL_SECRETS), each once: what is there already is kept. The folder is for
+# you alone; the files in it can be read by any user id, because the containers
+# that they are mounted into run under ids of their own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+dir=${WAYBILL_SECRETS:-.waybill/compose}
+
+if ! command -v openssl >/dev/null; then
+  echo "secrets.sh: openssl is needed to make keys; install it and run this again" >&2
+  exit 1
+fi
+umask 022
+mkdir -p "$dir"
+chmod 0700 "$dir"
+
+# keep NAME writes standard input to the file NAME, unless it is there.
+keep() {
+  if [[ -s $dir/$1 ]]; then
+    cat >/dev/null
+  else
+    cat >"$dir/$1.new"
+    mv "$dir/$1.new" "$dir/$1"
+    echo "secrets.sh: made $dir/$1"
+  fi
+}
+
+random() { openssl rand -hex 24; }
+
+# key NAME makes an ECDSA key in the forms that the daemon reads.
+key() {
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 2>/dev/null | keep "$1.key"
+  openssl pkey -in "$dir/$1.key" -pubout | keep "$1.pub"
+}
+
+random | tr -d '\n' | keep postgres-password
+printf 'ROOT_ACCESS_KEY_ID=root\nROOT_SECRET_ACCESS_KEY=%s\n' "$(random)" | keep s3-root
+printf '[default]\naws_access_key_id = notary\naws_secret_access_key = %s\n' "$(random)" | keep s3-credentials
+key evidence
+key gateway
+
+if [[ ! -s ${WAYBILL_KUBECONFIG:-$dir/kubeconfig} ]]; then
+  echo "secrets.sh: put the kubeconfig of the cluster that you deliver to at ${WAYBILL_KUBECONFIG:-$dir/kubeconfig}"
+fi
