@@ -10,7 +10,10 @@ import (
 
 // ClientID is the public client that people's tools log in with, by code with
 // PKCE or by device flow.
-const ClientID = "waybill"
+const ClientID = "waybill-cli"
+
+// Audience is whom tokens are for: Waybill's gateway.
+const Audience = "waybill"
 
 // redirectPath is where the code comes back, on any port of loopback.
 const redirectPath = "/callback"

@@ -23,7 +23,7 @@ import (
 type Config struct {
 	// Addr is where to listen (host:port); "" means a free port of loopback.
 	Addr string
-	// Audience of the tokens; "" means ClientID.
+	// Audience of the tokens; "" means the constant Audience.
 	Audience string
 	// Lifetime of the tokens; zero means eight hours.
 	Lifetime time.Duration
@@ -51,7 +51,7 @@ func StartWith(cfg Config) (*Issuer, error) {
 		cfg.Addr = "127.0.0.1:0"
 	}
 	if cfg.Audience == "" {
-		cfg.Audience = ClientID
+		cfg.Audience = Audience
 	}
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = 8 * time.Hour

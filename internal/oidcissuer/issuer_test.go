@@ -42,7 +42,7 @@ func verifyAt(t *testing.T, issuer *Issuer, raw string, now time.Time) (tokenCla
 	provider, err := oidc.NewProvider(t.Context(), issuer.URL)
 	require.NoError(t, err)
 	token, err := provider.VerifierContext(t.Context(), &oidc.Config{
-		ClientID: ClientID, Now: func() time.Time { return now },
+		ClientID: Audience, Now: func() time.Time { return now },
 	}).Verify(t.Context(), raw)
 	if err != nil {
 		return tokenClaims{}, err

@@ -58,7 +58,7 @@ type login struct {
 func (l *login) GetID() string          { return l.id }
 func (l *login) GetACR() string         { return passwordACR }
 func (l *login) GetAMR() []string       { return passwordAMR }
-func (l *login) GetAudience() []string  { return []string{l.audience} }
+func (l *login) GetAudience() []string  { return []string{l.audience, l.ClientID} }
 func (l *login) GetAuthTime() time.Time { return l.at }
 func (l *login) GetClientID() string    { return l.ClientID }
 func (l *login) GetNonce() string       { return l.Nonce }
