@@ -23,6 +23,8 @@ type LaneInput struct {
 	Hold         LaneQueue     `json:"environmentQueue"`
 	Papers       LaneQueue     `json:"papersQueue"`
 	Recent       []LaneRelease `json:"recent,omitempty"`
+	// Closed lists the releases whose manifests came last, newest first.
+	Closed []string `json:"closed,omitempty"`
 	// Unclean is set when the last holder of the environment ended without
 	// putting it in order: terminated, or failed in an undo.
 	Unclean bool `json:"unclean,omitempty"`

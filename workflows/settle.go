@@ -1,0 +1,144 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/waybill-dev/waybill/signals"
+)
+
+// settle closes the papers: it waits for every record, takes the lane's turn to
+// continue the chain of manifests, and writes the manifest. By completing, the
+// workflow frees its lane, which takes last known good and manifest from the
+// result.
+func (r *release) settle(end ending) (signals.Outcome, error) {
+	ctx := r.root
+	r.settling = true
+	outcome := &signals.Outcome{
+		Kind: end.kind, Reasons: end.reasons, By: end.by, Phase: r.endedIn,
+		Release: r.papers.release, Run: r.papers.run,
+		Service: r.papers.service, Environment: r.papers.environment, Tier: r.plan.Tier,
+		Artifact: r.plan.Artifact, PlanDigest: r.digest, Rollback: r.rollback,
+		StartedAt: r.started, EndedAt: workflow.Now(ctx).UTC(),
+	}
+	if r.lkg != nil && r.grant.Granted {
+		outcome.LKG = r.lkg
+	}
+	if r.phase != signals.RollingBack && end.kind != signals.Promoted {
+		r.gate(failed, joinReasons(end.reasons))
+	}
+	r.enter(signals.Settled, "closing the papers")
+	_ = workflow.UpsertTypedSearchAttributes(ctx, signals.AttrOutcome.ValueSet(string(end.kind)))
+
+	if r.rollback != nil && !r.rollback.Complete {
+		return *outcome, r.undoFailed(ctx)
+	}
+	if err := r.closePapers(ctx, outcome); err != nil {
+		return *outcome, err
+	}
+	r.outcome = outcome
+	r.gate(passed, fmt.Sprintf("%d records, manifest %s", len(r.papers.refs), short(outcome.Manifest.Digest)))
+	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	return *outcome, nil
+}
+
+// closePapers writes the manifest in the lane's turn.
+func (r *release) closePapers(ctx workflow.Context, outcome *signals.Outcome) error {
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	grant, err := r.claim(ctx, signals.LanePapers, 0)
+	if err != nil {
+		return err
+	}
+	// What was refused while waiting for the turn belongs into the manifest too.
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	brief := *outcome
+	if outcome.LKG != nil {
+		lkg := outcome.LKG.Brief()
+		brief.LKG = &lkg
+	}
+	out, err := r.record(ctx, signals.RecordManifest, signals.ManifestPredicate{
+		Outcome: brief, Count: len(r.papers.refs), Records: r.papers.refs,
+		Previous: grant.LastManifest, Refused: max(0, r.refused-refusalsRecorded),
+	})
+	if err != nil {
+		return err
+	}
+	outcome.Manifest = &out.Ref
+	return nil
+}
+
+// drain waits until all that was sent is answered for and all that was noted is
+// durable.
+func (r *release) drain(ctx workflow.Context) error {
+	if err := workflow.Await(ctx, func() bool {
+		return r.papers.broken != nil || r.papers.pending() == 0 && r.unread() == 0
+	}); err != nil {
+		return err
+	}
+	if r.papers.broken != nil {
+		return temporal.NewNonRetryableApplicationError(
+			"the papers can't be closed, somebody must look at the bucket: "+explain(r.papers.broken), signals.ErrConflict, r.papers.broken)
+	}
+	return nil
+}
+
+// undoFailed gives the records that are still on their way a while, then fails
+// the workflow: that is what pages. The lane closes the papers.
+func (r *release) undoFailed(ctx workflow.Context) error {
+	_, _ = workflow.AwaitWithTimeout(ctx, settleBudget, func() bool { return r.papers.pending() == 0 || r.papers.broken != nil })
+	var faults []error
+	for _, s := range r.rollback.Steps {
+		if s.Error != "" {
+			faults = append(faults, fmt.Errorf("%s: %s", s.Name, s.Error))
+		}
+	}
+	t := r.plan.Target
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
+		"rollback of %s in %s is not complete: %v. Look at deployment %s/%s and route %s; last known good is %s",
+		r.plan.Service, r.plan.Environment, errors.Join(faults...), t.Namespace, t.Stable, t.Route, r.lkg.Image), signals.ErrUndo, nil)
+}
+
+// applicationError returns err's application error of one type, or nil.
+func applicationError(err error, kind string) *temporal.ApplicationError {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) && app.Type() == kind {
+		return app
+	}
+	return nil
+}
+
+// explain strips Temporal's wrapping off an error for people: the cause alone.
+func explain(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		if cause := errors.Unwrap(timeout); cause != nil {
+			return "timed out; last error: " + explain(cause)
+		}
+		return timeout.Error()
+	}
+	return err.Error()
+}
+
+// short is a digest cut to what a person compares at a glance.
+func short(digest string) string {
+	const keep = len("sha256:") + 12
+	if len(digest) > keep {
+		return digest[:keep]
+	}
+	return digest
+}
+
+// clock renders a time for the details shown in the UI.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

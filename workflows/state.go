@@ -1,0 +1,161 @@
+package workflows
+
+import (
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/waybill-dev/waybill/activities"
+	"github.com/waybill-dev/waybill/signals"
+)
+
+// Activities are named by their methods; the structs behind them are built by
+// the daemon, and never here.
+var (
+	intake *activities.Release
+	lanes  *activities.Lanes
+	deploy *activities.Deploy
+	notary *activities.Notary
+)
+
+// release is the state of one run. Only coroutines of this workflow touch it.
+type release struct {
+	// root outlives every cancellation, for records and undos; fwd is what an
+	// abort or a cancellation of the workflow ends.
+	root, fwd   workflow.Context
+	stopForward workflow.CancelFunc
+
+	raw       []byte
+	request   signals.Request
+	requester signals.RequesterView
+	authn     *signals.Authentication
+	plan      signals.Plan
+	digest    string // plan digest
+	started   time.Time
+
+	phase   signals.Phase
+	endedIn signals.Phase
+	doing   string
+	since   time.Time
+	until   time.Time
+	gates   map[signals.Phase]*signals.Gate
+
+	papers       *papers
+	verification signals.Verification
+	decision     signals.PolicyResult
+	permit       *signals.Envelope
+	approvals    approvals
+	aborted      *stop
+	settling     bool
+	refused      int // messages refused
+
+	grant    signals.LaneGrant
+	lkg      *signals.Snapshot
+	weight   int32
+	windows  []signals.WindowStatus
+	verdict  string // digest of the last analysis record
+	undos    []undo
+	rollback *signals.RollbackReport
+	outcome  *signals.Outcome
+}
+
+func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
+	info := workflow.GetInfo(ctx)
+	now := workflow.Now(ctx).UTC()
+	root, _ := workflow.NewDisconnectedContext(ctx)
+	fwd, cancel := workflow.WithCancel(ctx)
+	r := &release{
+		root: root, fwd: fwd, stopForward: cancel,
+		raw: raw, started: now, since: now, phase: signals.Intake,
+		gates: map[signals.Phase]*signals.Gate{},
+		papers: &papers{
+			environment: signals.IntakeEnvironment, service: signals.IntakeService,
+			release: info.WorkflowExecution.ID, run: info.OriginalRunID,
+			subjects: []signals.RecordSubject{{Name: "request", Digest: signals.Digest(raw)}},
+		},
+		approvals: approvals{nonces: map[string]bool{}},
+	}
+	if !signals.ValidReleaseID(r.papers.release) {
+		// The id can't stand in an object key; the run id always can.
+		r.papers.release = info.OriginalRunID
+	}
+	if err := r.handleMessages(ctx); err != nil {
+		return nil, err
+	}
+	workflow.GoNamed(root, "papers", r.papers.write)
+	return r, nil
+}
+
+// enter moves to a phase: one upsert of the search attribute, one line in the
+// table of gates, new details for the UI.
+func (r *release) enter(phase signals.Phase, doing string) {
+	now := workflow.Now(r.root).UTC()
+	if g := r.gates[r.phase]; g != nil && g.State == running {
+		g.State = passed
+	}
+	if r.phase != phase || phase == signals.Intake {
+		_ = workflow.UpsertTypedSearchAttributes(r.root, signals.AttrPhase.ValueSet(string(phase)))
+	}
+	r.phase = phase
+	g := r.gates[phase]
+	if g == nil {
+		g = &signals.Gate{Phase: phase, Name: string(phase), Since: now}
+		r.gates[phase] = g
+	}
+	g.State = running
+	r.now(doing, time.Time{})
+}
+
+// now says what happens right now, and until when it may take.
+func (r *release) now(doing string, until time.Time) {
+	r.doing, r.since, r.until = doing, workflow.Now(r.root).UTC(), until
+	if g := r.gates[r.phase]; g != nil {
+		g.Detail, g.Until = doing, until
+	}
+	r.show()
+}
+
+// gate sets the words of the current phase's line in the table.
+func (r *release) gate(state, detail string) {
+	if g := r.gates[r.phase]; g != nil {
+		g.State, g.Detail, g.Until = state, detail, time.Time{}
+	}
+	r.show()
+}
+
+// States of a gate.
+const (
+	waiting = "waiting"
+	running = "running"
+	passed  = "passed"
+	failed  = "failed"
+	skipped = "skipped"
+)
+
+// record writes one record and waits until it is durable. This is what "evidence
+// before action" means in code: a step that changes something calls it first.
+func (r *release) record(ctx workflow.Context, kind signals.RecordKind, predicate any) (signals.RecordOutput, error) {
+	e := r.papers.add(r.root, kind, predicate)
+	err := workflow.Await(ctx, func() bool { return e.done || r.papers.broken != nil })
+	if err == nil && !e.done {
+		err = r.papers.broken
+	}
+	return e.out, err
+}
+
+// note queues a record without waiting for it: for refusals, and on the way back.
+func (r *release) note(kind signals.RecordKind, predicate any) {
+	r.papers.add(r.root, kind, predicate)
+}
+
+// input is what every deploy activity needs to know of this release.
+func (r *release) input() signals.DeployInput {
+	return signals.DeployInput{
+		Release: r.plan.Release, Run: r.plan.Run,
+		Service: r.plan.Service, Environment: r.plan.Environment, Ticket: r.plan.Request.Ticket,
+		Target: r.plan.Target, Artifact: r.plan.Artifact, Permit: r.permit,
+	}
+}
+
+func joinReasons(reasons []string) string { return strings.Join(reasons, "; ") }
