@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/kube/kubetest"
 )
 
 // TestBucket runs the scripts of the Compose file's S3 gateway against the real
@@ -26,10 +28,14 @@ import (
 func TestBucket(t *testing.T) {
 	dir := t.TempDir()
 	secrets := filepath.Join(dir, "secrets")
-	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	ports, err := kubetest.FreePorts(t.Context(), 1)
+	require.NoError(t, err)
+	versitygw, err := kubetest.Tool(t.Context(), "versitygw")
+	require.NoError(t, err)
+	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	endpoint := "http://" + address
 	env := append(os.Environ(),
-		"PATH="+tool(t, "versitygw")+":"+os.Getenv("PATH"),
+		"PATH="+filepath.Dir(versitygw)+":"+os.Getenv("PATH"),
 		"WAYBILL_SECRETS="+secrets,
 		"S3_ROOT_FILE="+filepath.Join(secrets, "s3-root"),
 		"S3_CREDENTIALS_FILE="+filepath.Join(secrets, "s3-credentials"),
@@ -48,7 +54,7 @@ func TestBucket(t *testing.T) {
 	secretsScript.Env = env
 	run(secretsScript)
 	start(t, script("compose/versitygw.sh"))
-	require.Eventually(t, func() bool { return healthy(t, endpoint+"/healthz") }, startup, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return healthy(t, endpoint+"/healthz") }, time.Minute, 50*time.Millisecond, "the S3 gateway did not become healthy")
 	run(script("compose/bucket.sh"))
 	run(script("compose/bucket.sh"))
 

@@ -2,15 +2,18 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,16 +22,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/waybill-dev/waybill/internal/kube/kubetest"
 )
 
 // TestKustomizeBase applies the rendered manifests to a real API server and asks
 // it what they amount to.
 func TestKustomizeBase(t *testing.T) {
-	server := startAPIServer(t)
-	base := render(t, server.binary, "kustomize/base")
+	server := startCluster(t)
+	base := server.render(t, "kustomize/base")
 	_, err := server.kubectl(t, base, "apply", "--server-side", "-f", "-")
 	require.NoError(t, err)
-	governed := render(t, server.binary, governedOverlay(t, "payments-prod"))
+	governed := server.render(t, governedOverlay(t, "payments-prod"))
 	_, err = server.kubectl(t, governed, "apply", "--server-side", "-f", "-")
 	require.NoError(t, err)
 
@@ -67,7 +72,7 @@ func testKeys(t *testing.T, all []appsv1.Deployment) {
 
 // testPower asks the server's authorizer what each account may do. Outside a
 // governed namespace, and for every role but delivery, the answer is nothing.
-func testPower(t *testing.T, server *apiServer) {
+func testPower(t *testing.T, server *cluster) {
 	t.Helper()
 	delivery := []access{
 		{"create", "apps", "deployments"}, {"patch", "apps", "deployments"}, {"delete", "apps", "deployments"},
@@ -105,7 +110,7 @@ type (
 )
 
 // review answers the questions by the server's authorizer, in one call.
-func (s *apiServer) review(t *testing.T, questions []question) map[question]bool {
+func (s *cluster) review(t *testing.T, questions []question) map[question]bool {
 	t.Helper()
 	var manifest bytes.Buffer
 	for _, q := range questions {
@@ -138,7 +143,7 @@ func (s *apiServer) review(t *testing.T, questions []question) map[question]bool
 // testPodSecurity makes a pod of each Deployment's template, which the server
 // must admit under the namespace's "restricted" standard, and one that it must
 // refuse, which shows that the standard is in force.
-func testPodSecurity(t *testing.T, server *apiServer, all []appsv1.Deployment) {
+func testPodSecurity(t *testing.T, server *cluster, all []appsv1.Deployment) {
 	t.Helper()
 	create := func(d appsv1.Deployment, change func(*corev1.PodSpec)) error {
 		pod := corev1.Pod{
@@ -162,10 +167,39 @@ func testPodSecurity(t *testing.T, server *apiServer, all []appsv1.Deployment) {
 	require.ErrorContains(t, err, `violates PodSecurity "restricted:latest": host namespaces`)
 }
 
-// render returns the manifests of a kustomization.
-func render(t *testing.T, binary, dir string) []byte {
+// cluster is a real control plane, asked by kubectl.
+type cluster struct{ kubernetes, kubeconfig string }
+
+func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	out, err := kubectl(t, binary, nil, "kustomize", dir)
+	binary, err := kubetest.Tool(t.Context(), "kubernetes")
+	require.NoError(t, err)
+	server, err := kubetest.Start(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	return &cluster{kubernetes: binary, kubeconfig: server.Kubeconfig}
+}
+
+// kubectl returns what kubectl printed; a failure carries its standard error.
+func (c *cluster) kubectl(t *testing.T, stdin []byte, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.kubernetes, append([]string{"kubectl"}, args...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// render returns the manifests of a kustomization.
+func (c *cluster) render(t *testing.T, dir string) []byte {
+	t.Helper()
+	out, err := c.kubectl(t, nil, "kustomize", dir)
 	require.NoError(t, err)
 	return []byte(out)
 }

@@ -40,6 +40,12 @@ printf '[default]\naws_access_key_id = notary\naws_secret_access_key = %s\n' "$(
 key evidence
 key gateway
 
-if [[ ! -s ${WAYBILL_KUBECONFIG:-$dir/kubeconfig} ]]; then
-  echo "secrets.sh: put the kubeconfig of the cluster that you deliver to at ${WAYBILL_KUBECONFIG:-$dir/kubeconfig}"
+if [[ -z ${WAYBILL_CATALOG:-} ]]; then
+  mkdir -p "$dir/catalog"
+  if [[ -z $(ls -A "$dir/catalog") ]]; then
+    echo "secrets.sh: put the service files of your catalog into $dir/catalog, or name their folder in WAYBILL_CATALOG"
+  fi
+fi
+if [[ -z ${WAYBILL_KUBECONFIG:-} && ! -s $dir/kubeconfig ]]; then
+  echo "secrets.sh: put the kubeconfig of the cluster that you deliver to at $dir/kubeconfig, or name it in WAYBILL_KUBECONFIG"
 fi
