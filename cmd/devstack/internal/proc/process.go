@@ -46,13 +46,24 @@ type run struct {
 	done chan struct{} // closed when the process has been collected
 	err  error         // valid after done
 
-	mu       sync.Mutex
-	expected bool // its end was asked for, or Start reports it
+	mu      sync.Mutex
+	watched bool // its end is a failure to report: it is ready, and nobody stopped it
+	ended   bool
 }
 
+// watch makes the end of the run a failure to report; it returns false when
+// the run has ended already.
+func (r *run) watch() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watched = !r.ended
+	return r.watched
+}
+
+// expect makes the end of the run no failure.
 func (r *run) expect() {
 	r.mu.Lock()
-	r.expected = true
+	r.watched = false
 	r.mu.Unlock()
 }
 
@@ -92,7 +103,6 @@ func (p *Process) start(ctx context.Context, logMode int) error {
 	p.run = r
 	p.mu.Unlock()
 	if err := p.awaitReady(ctx, r); err != nil {
-		r.expect()
 		_ = terminate(ctx, r.entry)
 		return fmt.Errorf("start %s: %w\n--- end of %s\n%s", p.part.Name, err, p.logPath(), tail(p.logPath()))
 	}
@@ -140,9 +150,10 @@ func (p *Process) collect(cmd *exec.Cmd, r *run) {
 	r.err = fmt.Errorf("%s ended by itself: %w", p.part.Name, err)
 	close(r.done)
 	r.mu.Lock()
-	expected := r.expected
+	r.ended = true
+	watched := r.watched
 	r.mu.Unlock()
-	if !expected {
+	if watched {
 		p.sup.report(p.part.Name, fmt.Errorf("%w\n--- end of %s\n%s", r.err, p.logPath(), tail(p.logPath())))
 	}
 }
@@ -151,7 +162,11 @@ func (p *Process) collect(cmd *exec.Cmd, r *run) {
 // the time is over.
 func (p *Process) awaitReady(ctx context.Context, r *run) error {
 	if p.part.Ready == nil {
-		return nil
+		if r.watch() {
+			return nil
+		}
+		<-r.done
+		return r.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -159,7 +174,6 @@ func (p *Process) awaitReady(ctx context.Context, r *run) error {
 	for {
 		select {
 		case <-r.done:
-			r.expect()
 			return r.err
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %w (last answer: %w)", ctx.Err(), last)
@@ -168,7 +182,7 @@ func (p *Process) awaitReady(ctx context.Context, r *run) error {
 		attempt, stop := context.WithTimeout(ctx, 3*time.Second)
 		err := p.part.Ready(attempt)
 		stop()
-		if err == nil {
+		if err == nil && r.watch() {
 			return nil
 		}
 		last = err

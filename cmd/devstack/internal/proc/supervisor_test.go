@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,13 +69,20 @@ func TestPartThatDiesEarlyIsAnErrorWithItsLog(t *testing.T) {
 	require.ErrorContains(t, err, "ended by itself: exit status 1")
 	require.ErrorContains(t, err, "the shelf is empty")
 
+}
+
+func TestEndOfAReadyPartIsReported(t *testing.T) {
+	dir := t.TempDir()
+	s := newSupervisor(t, dir)
 	failed := make(chan error, 1)
 	s.OnExit(func(_ string, err error) { failed <- err })
-	_, err = s.Start(t.Context(), childPart("broken", pids, nil))
+	pids := filepath.Join(dir, "pids")
+	process, err := s.Start(t.Context(), childPart("plain", pids, wrote(pids, 1)))
 	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(process.Pid(), syscall.SIGKILL))
 	select {
 	case err := <-failed:
-		require.ErrorContains(t, err, "the shelf is empty")
+		require.ErrorContains(t, err, "plain ended by itself: signal: killed")
 	case <-time.After(20 * time.Second):
 		t.Fatal("the end of a part was not reported")
 	}
