@@ -76,11 +76,11 @@ func testPower(t *testing.T, server *cluster) {
 	t.Helper()
 	delivery := []access{
 		{"create", "apps", "deployments"}, {"patch", "apps", "deployments"}, {"delete", "apps", "deployments"},
-		{"create", "", "configmaps"}, {"create", "", "services"}, {"list", "", "pods"}, {"list", "apps", "replicasets"},
+		{"create", "", "configmaps"}, {"create", "", "services"}, {"get", "", "secrets"}, {"update", "", "secrets"}, {"list", "", "pods"}, {"list", "apps", "replicasets"},
 		{"get", "gateway.networking.k8s.io", "httproutes"}, {"patch", "gateway.networking.k8s.io", "httproutes"},
 	}
 	forbidden := []access{
-		{"get", "", "secrets"}, {"create", "", "pods"}, {"create", "", "pods/exec"}, {"create", "", "serviceaccounts/token"},
+		{"list", "", "secrets"}, {"watch", "", "secrets"}, {"create", "", "pods"}, {"create", "", "pods/exec"}, {"create", "", "serviceaccounts/token"},
 		{"create", "rbac.authorization.k8s.io", "rolebindings"}, {"delete", "gateway.networking.k8s.io", "httproutes"},
 		{"update", "", "namespaces"}, {"list", "", "nodes"}, {"impersonate", "", "serviceaccounts"},
 	}
