@@ -143,7 +143,7 @@ func (c *Config) fill() {
 			issuer.ClientID = "waybill-cli"
 		}
 		if len(issuer.Scopes) == 0 {
-			issuer.Scopes = []string{"openid", "profile", "email", "groups", "offline_access"}
+			issuer.Scopes = []string{"openid", "profile", "email", "groups"}
 		}
 	}
 }

@@ -1,0 +1,129 @@
+// Package wire is the JSON of the gateway's HTTP API beyond what signals
+// defines. Server and client share it, and it imports nothing but signals.
+package wire
+
+import (
+	"time"
+
+	"github.com/waybill-dev/waybill/signals"
+)
+
+// Started answers a request that was accepted: the release's id, and its run.
+type Started struct {
+	Release string `json:"release" doc:"The release's id; also its Temporal workflow id"`
+	Run     string `json:"run" doc:"The Temporal run id"`
+}
+
+// State is the state of a release's workflow as the Temporal server knows it.
+type State string
+
+// The states. Only Completed comes with an outcome; the three after it mean
+// that the environment needs a person.
+const (
+	Running    State = "Running"
+	Completed  State = "Completed"
+	Failed     State = "Failed"
+	Terminated State = "Terminated"
+	TimedOut   State = "TimedOut"
+	Canceled   State = "Canceled"
+)
+
+// Execution is what the Temporal server itself knows about a release.
+type Execution struct {
+	State     State     `json:"state" enum:"Running,Completed,Failed,Terminated,TimedOut,Canceled"`
+	Failure   string    `json:"failure,omitempty" doc:"Why the workflow failed, if it did"`
+	StartedAt time.Time `json:"startedAt"`
+	ClosedAt  time.Time `json:"closedAt,omitzero"`
+}
+
+// Release is where a release stands.
+type Release struct {
+	signals.Status
+	Execution Execution `json:"execution"`
+}
+
+// Ended answers the wait for an outcome. Outcome is set if State is Completed.
+type Ended struct {
+	Release string           `json:"release"`
+	Done    bool             `json:"done" doc:"False if the release was still running when the wait was over; ask again"`
+	State   State            `json:"state" enum:"Running,Completed,Failed,Terminated,TimedOut,Canceled"`
+	Failure string           `json:"failure,omitempty"`
+	Outcome *signals.Outcome `json:"outcome,omitempty"`
+}
+
+// ExitCode is the exit status that tells this end: the outcome's, or
+// signals.ExitFailed for a workflow that ended without one.
+func (e Ended) ExitCode() int {
+	if e.Outcome != nil {
+		return e.Outcome.Kind.ExitCode()
+	}
+	return signals.ExitFailed
+}
+
+// Row is one release in a list.
+type Row struct {
+	Release     string              `json:"release"`
+	Run         string              `json:"run"`
+	Service     string              `json:"service"`
+	Environment string              `json:"environment"`
+	Tier        int64               `json:"tier"`
+	Phase       signals.Phase       `json:"phase"`
+	Outcome     signals.OutcomeKind `json:"outcome,omitempty"`
+	Digest      string              `json:"digest,omitempty"`
+	State       State               `json:"state"`
+	StartedAt   time.Time           `json:"startedAt"`
+	ClosedAt    time.Time           `json:"closedAt,omitzero"`
+}
+
+// List is one page of releases, newest first.
+type List struct {
+	Releases []Row  `json:"releases"`
+	Next     string `json:"next,omitempty" doc:"Give it as \"after\" to get the next page; absent on the last"`
+}
+
+// Decision is what an approver sends. PlanDigest is the digest of the plan that
+// the approver has read.
+type Decision struct {
+	Decision   signals.Decision `json:"decision" enum:"approve,deny"`
+	Reason     string           `json:"reason" minLength:"1" maxLength:"2000"`
+	PlanDigest string           `json:"planDigest" pattern:"^sha256:[0-9a-f]{64}$" doc:"Digest of the plan that was read; the decision is refused if the release's plan is another"`
+}
+
+// Command is what an operator sends to a running release.
+type Command struct {
+	Command signals.CommandKind `json:"command" enum:"abort"`
+	Reason  string              `json:"reason" minLength:"1" maxLength:"2000"`
+}
+
+// Login tells a client how to get a token.
+type Login struct {
+	Issuers []LoginIssuer `json:"issuers"`
+}
+
+// LoginIssuer is one issuer with the public client to use at it.
+type LoginIssuer struct {
+	URL      string   `json:"url"`
+	Audience string   `json:"audience"`
+	ClientID string   `json:"clientId"`
+	Scopes   []string `json:"scopes"`
+}
+
+// Whoami is who the gateway takes the caller for.
+type Whoami struct {
+	Subject signals.Subject        `json:"subject"`
+	Authn   signals.Authentication `json:"authn"`
+}
+
+// Problem is an error answer (RFC 9457). Errors lists single faults.
+type Problem struct {
+	Status int             `json:"status"`
+	Title  string          `json:"title"`
+	Detail string          `json:"detail"`
+	Errors []ProblemDetail `json:"errors,omitempty"`
+}
+
+// ProblemDetail is one fault in a request and where it is.
+type ProblemDetail struct {
+	Message  string `json:"message"`
+	Location string `json:"location,omitempty"`
+}
