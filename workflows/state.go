@@ -63,6 +63,7 @@ type release struct {
 func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 	info := workflow.GetInfo(ctx)
 	now := workflow.Now(ctx).UTC()
+	run := originalRun(info)
 	root, _ := workflow.NewDisconnectedContext(ctx)
 	fwd, cancel := workflow.WithCancel(ctx)
 	r := &release{
@@ -71,20 +72,30 @@ func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 		gates: map[signals.Phase]*signals.Gate{},
 		papers: &papers{
 			environment: signals.IntakeEnvironment, service: signals.IntakeService,
-			release: info.WorkflowExecution.ID, run: info.OriginalRunID,
+			release: info.WorkflowExecution.ID, run: run,
 			subjects: []signals.RecordSubject{{Name: "request", Digest: signals.Digest(raw)}},
 		},
 		approvals: approvals{nonces: map[string]bool{}},
 	}
 	if !signals.ValidReleaseID(r.papers.release) {
 		// The id can't stand in an object key; the run id always can.
-		r.papers.release = info.OriginalRunID
+		r.papers.release = run
 	}
 	if err := r.handleMessages(ctx); err != nil {
 		return nil, err
 	}
 	workflow.GoNamed(root, "papers", r.papers.write)
 	return r, nil
+}
+
+// originalRun is the run that a release's papers and approvals are bound to. It
+// stays the same when the workflow is reset, so that replay sees what was seen;
+// that the run has changed since is found by the re-check before each step.
+func originalRun(info *workflow.Info) string {
+	if info.OriginalRunID == "" { // as in the SDK's test environment
+		return info.WorkflowExecution.RunID
+	}
+	return info.OriginalRunID
 }
 
 // enter moves to a phase: one upsert of the search attribute, one line in the
