@@ -1,0 +1,73 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/waybill-dev/waybill/signals"
+)
+
+// Entry is one service in one environment, complete and valid. Trust holds the
+// signers of the service's images and the builder; the gateway's and the
+// evidence keys are not the catalog's to say.
+type Entry struct {
+	Service     string
+	Environment string
+	Tier        int
+	Owner       string
+	Runbook     string
+	Source      string
+	Images      []string
+	Target      signals.Target
+	Baseline    signals.Window
+	Steps       []signals.Step
+	Bake        signals.Window
+	Checks      []signals.Check
+	Approval    signals.Quorum
+	Limits      signals.Limits
+	Trust       signals.Trust
+}
+
+// Catalog is a set of valid entries and the digest of the text they came from.
+type Catalog struct {
+	entries map[string]map[string]Entry // by service, environment
+	digest  string
+}
+
+// Digest is "sha256:<hex>" over the names and contents of the catalog's files
+// and the signers' keys.
+func (c *Catalog) Digest() string { return c.digest }
+
+// Entries lists all entries by service and environment.
+func (c *Catalog) Entries() []Entry {
+	var all []Entry
+	for _, service := range slices.Sorted(maps.Keys(c.entries)) {
+		for _, environment := range slices.Sorted(maps.Keys(c.entries[service])) {
+			all = append(all, c.entries[service][environment])
+		}
+	}
+	return all
+}
+
+// Entry returns the entry of a service in an environment. The error names what
+// is known instead, and is the requester's to mend (its BadRequest is true).
+func (c *Catalog) Entry(service, environment string) (Entry, error) {
+	environments, ok := c.entries[service]
+	if !ok {
+		return Entry{}, unknown(fmt.Sprintf("unknown service %q; %s", service, suggest(service, slices.Collect(maps.Keys(c.entries)))))
+	}
+	entry, ok := environments[environment]
+	if !ok {
+		return Entry{}, unknown(fmt.Sprintf("service %q has no environment %q; %s", service, environment, suggest(environment, slices.Collect(maps.Keys(environments)))))
+	}
+	return entry, nil
+}
+
+// unknown is a request for something that the catalog doesn't have.
+type unknown string
+
+func (u unknown) Error() string { return string(u) }
+
+// BadRequest tells that the request must change.
+func (u unknown) BadRequest() bool { return true }
