@@ -12,8 +12,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/stretchr/testify/require"
-
-	"github.com/waybill-dev/waybill/signals"
 )
 
 // project loads docker-compose.yaml as Docker Compose does: checked against the
@@ -168,16 +166,4 @@ func TestSecrets(t *testing.T) {
 	info, err := os.Stat(dir)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
-}
-
-// TestSearchAttributes keeps the script that registers search attributes in step
-// with the contract.
-func TestSearchAttributes(t *testing.T) {
-	script, err := os.ReadFile("temporal/namespace.sh")
-	require.NoError(t, err)
-	registered := map[string]string{}
-	for _, match := range regexp.MustCompile(`(Waybill\w+):(\w+)`).FindAllStringSubmatch(string(script), -1) {
-		registered[match[1]] = match[2]
-	}
-	require.Equal(t, signals.SearchAttributeTypes(), registered)
 }
