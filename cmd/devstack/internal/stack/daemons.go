@@ -1,0 +1,75 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/waybill-dev/waybill/cmd/devstack/internal/objectstore"
+	"github.com/waybill-dev/waybill/cmd/devstack/internal/seed"
+	"github.com/waybill-dev/waybill/cmd/devstack/internal/temporal"
+	"github.com/waybill-dev/waybill/internal/oidcissuer"
+)
+
+// ClusterName is what catalog and deploy queue call the stack's cluster.
+const ClusterName = "local"
+
+// retention is how long the demo's records are kept locked.
+const retention = "24h"
+
+type object = map[string]any
+
+// writeConfigs writes the daemons' configurations: one file each, since each
+// process has its own address for health and metrics.
+func (u *up) writeConfigs(kubeconfig string) error {
+	key := func(id string) []object {
+		return []object{{"id": id, "publicKey": u.at("keys", id+".pub")}}
+	}
+	common := object{
+		"temporal": object{"address": u.temporal.Address(), "namespace": temporal.Namespace},
+		"trust":    object{"gateway": key(seed.GatewayKey), "evidence": key(seed.EvidenceKey)},
+	}
+	worker := object{
+		"listen":   u.local(portWorker),
+		"catalog":  u.at("catalog"),
+		"policies": u.root + "/policies",
+		"registry": object{"plainHTTP": []string{u.local(portRegistry)}},
+		"clusters": []object{{"name": ClusterName, "kubeconfig": kubeconfig, "prometheus": "http://" + u.local(portPrometheus)}},
+		"notary": object{
+			"keyID": seed.EvidenceKey, "key": u.at("keys", seed.EvidenceKey+".pem"),
+			"bucket": objectstore.Bucket, "endpoint": u.store.URL(), "region": objectstore.Region, "pathStyle": true,
+			"lockMode": "COMPLIANCE", "retention": object{"default": retention},
+		},
+	}
+	gateway := object{
+		"listen": u.local(portGatewayStats),
+		"gateway": object{
+			"listen": u.local(portGateway), "publicURL": "http://" + u.local(portGateway),
+			"keyID": seed.GatewayKey, "key": u.at("keys", seed.GatewayKey+".pem"),
+			"issuers": []object{{
+				"url": "http://" + u.local(portIssuer), "audience": oidcissuer.Audience, "groupsClaim": "groups",
+				"clientID": oidcissuer.ClientID, "scopes": []string{"openid", "profile", "email", "groups"},
+			}},
+			"operators": []string{"payments-leads", "payments-oncall"},
+		},
+	}
+	for file, own := range map[string]object{u.WorkerConfig(): worker, u.GatewayConfig(): gateway} {
+		for name, value := range common {
+			own[name] = value
+		}
+		text, err := yaml.Marshal(own)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", file, err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return fmt.Errorf("write %s: %w", file, err)
+		}
+	}
+	env := strings.Join(u.settings.Accounts.Notary.Env(u.store.URL()), "\n") + "\n"
+	if err := os.WriteFile(u.NotaryEnv(), []byte(env), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", u.NotaryEnv(), err)
+	}
+	return nil
+}
