@@ -42,6 +42,12 @@ type Release struct {
 	Execution Execution `json:"execution"`
 }
 
+// Over reports whether the release has ended, in whatever way.
+func (r Release) Over() bool { return r.Execution.State != Running }
+
+// ExitCode is the exit status that tells how a release ended; see Ended.
+func (r Release) ExitCode() int { return Ended{Outcome: r.Outcome}.ExitCode() }
+
 // Ended answers the wait for an outcome. Outcome is set if State is Completed.
 type Ended struct {
 	Release string           `json:"release"`
