@@ -19,6 +19,9 @@ import (
 // pollWait is how long one question for the outcome waits for the answer.
 const pollWait = 20 * time.Second
 
+// requestFlags are the flags that make up a request.
+var requestFlags = []string{"service", "environment", "image", "commit", "ticket", "reason"}
+
 func newStartCommand(a *app) *cobra.Command {
 	var r signals.Request
 	var file, id string
@@ -28,6 +31,11 @@ func newStartCommand(a *app) *cobra.Command {
 		Example: "  waybill start --service payments-api --environment prod --image registry.example/payments-api@sha256:… \\\n" +
 			"    --commit $GIT_COMMIT --ticket CHG-1042 --wait\n  waybill start --file request.json\n  cat request.json | waybill start --file -",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range requestFlags {
+				if file != "" && cmd.Flags().Changed(name) {
+					return failed(exitUsage, fmt.Errorf("--file and --%s can't be given together; the file holds the whole request", name))
+				}
+			}
 			raw, err := a.requestJSON(r, file)
 			if err != nil {
 				return err
@@ -60,9 +68,6 @@ func newStartCommand(a *app) *cobra.Command {
 	flags.StringVarP(&file, "file", "f", "", "read the request's JSON from this file, - for standard input")
 	flags.StringVar(&id, "id", "", "the release's id; starting twice with one id is refused, which makes repeating a start safe")
 	flags.BoolVar(&wait, "wait", false, "wait for the outcome and exit with its status")
-	for _, name := range []string{"service", "environment", "image", "commit", "ticket", "reason"} {
-		cmd.MarkFlagsMutuallyExclusive("file", name)
-	}
 	return cmd
 }
 
