@@ -12,7 +12,8 @@ BIN   := bin
 TOOLS := .tools/bin
 
 # What the local stack runs. The other tools are built where they are used.
-STACK_TOOLS := kubernetes versitygw traefik temporal prometheus cosign opa kwok
+STACK_TOOLS := kubernetes versitygw traefik temporal prometheus cosign
+TEST_TOOLS  := opa
 LINT_TOOLS  := golangci-lint workflowcheck
 
 # Packages of unit and adapter tests; ./e2e has the machine to itself afterwards.
@@ -47,6 +48,7 @@ build: ## build waybill, waybilld and devstack into bin/
 
 .PHONY: test
 test: tools ## run go vet, all tests (the end-to-end ones last) and the policies' own tests
+	@deploy/tools/install.sh $(TEST_TOOLS)
 	go vet ./...
 	go test -p 2 -timeout 40m $(ARGS) $(PACKAGES)
 	go test -timeout 40m $(ARGS) ./e2e
