@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ func main() {
 	case "etcd":
 		etcdmain.Main(os.Args)
 	case "kubelet":
-		os.Exit(cli.Run(kubelet.NewKubeletCommand(setupSignals())))
+		os.Exit(cli.Run(kubelet.NewKubeletCommand(context.Background())))
 	default:
 		build, known := commands[name]
 		if !known {
