@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/proc"
+	"github.com/waybill-dev/waybill/deploy/objectlock"
 )
 
 // Bucket holds the evidence.
@@ -28,9 +29,6 @@ const (
 	Bucket = "waybill-evidence"
 	Region = "us-east-1"
 )
-
-// retentionDays is how long a record that names no retention is kept locked.
-const retentionDays = 1
 
 // Credentials are an account of the S3 server.
 type Credentials struct {
@@ -99,22 +97,15 @@ func (s Server) SetUp(ctx context.Context) error {
 	if owned := (*types.BucketAlreadyOwnedByYou)(nil); err != nil && !errors.As(err, &owned) {
 		return fmt.Errorf("make the evidence bucket: %w", err)
 	}
-	_, err = client.PutObjectLockConfiguration(ctx, &s3.PutObjectLockConfigurationInput{
-		Bucket: aws.String(Bucket),
-		ObjectLockConfiguration: &types.ObjectLockConfiguration{
-			ObjectLockEnabled: types.ObjectLockEnabledEnabled,
-			Rule: &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{
-				Mode: types.ObjectLockRetentionModeCompliance, Days: aws.Int32(retentionDays),
-			}},
-		},
-	})
+	var lock types.ObjectLockConfiguration
+	if err := json.Unmarshal(objectlock.LocalRetention, &lock); err != nil {
+		return fmt.Errorf("the evidence bucket's default retention: %w", err)
+	}
+	_, err = client.PutObjectLockConfiguration(ctx, &s3.PutObjectLockConfigurationInput{Bucket: aws.String(Bucket), ObjectLockConfiguration: &lock})
 	if err != nil {
 		return fmt.Errorf("set the evidence bucket's default retention: %w", err)
 	}
-	policy, err := json.Marshal(s.policy())
-	if err != nil {
-		return fmt.Errorf("the evidence bucket's policy: %w", err)
-	}
+	policy := objectlock.LocalPolicy(Bucket, s.Accounts.Notary.Access, s.Accounts.Auditor.Access)
 	_, err = client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(Bucket), Policy: aws.String(string(policy))})
 	if err != nil {
 		return fmt.Errorf("set the evidence bucket's policy: %w", err)
@@ -140,42 +131,6 @@ func (s Server) ensureAccount(ctx context.Context, account Credentials) error {
 	}
 	_, err = admin("create-user", "--access="+account.Access, "--secret="+account.Secret, "--role=user")
 	return err
-}
-
-// statement is one of a bucket policy.
-type statement struct {
-	Sid       string
-	Effect    string
-	Principal map[string][]string
-	Action    []string
-	Resource  []string
-}
-
-// policy lets the notary add records and read them back, and the auditor read.
-// Neither may delete, lift a lock, or change the bucket.
-func (s Server) policy() map[string]any {
-	bucket := "arn:aws:s3:::" + Bucket
-	read := []string{
-		"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:GetObjectAttributes",
-		"s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:GetBucketLocation",
-	}
-	both := []string{bucket, bucket + "/*"}
-	return map[string]any{"Version": "2012-10-17", "Statement": []statement{
-		{"ReadEvidence", "Allow", principals(s.Accounts.Notary, s.Accounts.Auditor), read, both},
-		{"AddEvidence", "Allow", principals(s.Accounts.Notary), []string{"s3:PutObject", "s3:PutObjectRetention"}, []string{bucket + "/*"}},
-		{"NeverUndo", "Deny", principals(s.Accounts.Notary, s.Accounts.Auditor), []string{
-			"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutObjectLegalHold",
-			"s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "s3:DeleteBucket",
-		}, both},
-	}}
-}
-
-func principals(accounts ...Credentials) map[string][]string {
-	var names []string
-	for _, account := range accounts {
-		names = append(names, account.Access)
-	}
-	return map[string][]string{"AWS": names}
 }
 
 // Client calls the server as one of its accounts.

@@ -55,7 +55,7 @@ func TestRecordsCanBeAddedAndReadAndNothingElse(t *testing.T) {
 		ObjectLockMode: types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: &until,
 	})
 	require.NoError(t, err)
-	plain, err := notary.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("plain"), Body: strings.NewReader("no retention named")})
+	plain, err := notary.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("v1/plain"), Body: strings.NewReader("no retention named")})
 	require.NoError(t, err)
 
 	for name, client := range map[string]*s3.Client{"notary": notary, "auditor": auditor} {
@@ -83,12 +83,14 @@ func TestRecordsCanBeAddedAndReadAndNothingElse(t *testing.T) {
 		_, err = client.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: bucket})
 		require.ErrorContains(t, err, "AccessDenied", name)
 	}
-	_, err = auditor.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("forged"), Body: strings.NewReader("x")})
+	_, err = notary.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("elsewhere"), Body: strings.NewReader("x")})
+	require.ErrorContains(t, err, "AccessDenied")
+	_, err = auditor.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: aws.String("v1/forged"), Body: strings.NewReader("x")})
 	require.ErrorContains(t, err, "AccessDenied")
 
 	// Not even the server's owner can undo a record of compliance mode, nor one
 	// that only the bucket's default protects.
-	_, err = s.Client(s.Accounts.Root).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("plain"), VersionId: plain.VersionId})
+	_, err = s.Client(s.Accounts.Root).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: aws.String("v1/plain"), VersionId: plain.VersionId})
 	require.Error(t, err)
 	_, err = s.Client(s.Accounts.Root).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key, VersionId: put.VersionId})
 	require.Error(t, err)
