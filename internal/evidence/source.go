@@ -2,13 +2,14 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 )
 
 // Object is one version of one object in a bucket, or a delete marker. Version
 // is "" where the source keeps no versions. Versions of one key come newest
-// first, as S3 lists them.
+// first, as S3 lists them; delete markers stand anywhere among them.
 type Object struct {
 	Key          string    `json:"key"`
 	Version      string    `json:"version"`
@@ -96,3 +97,6 @@ func folders(list iter.Seq2[Object, error]) iter.Seq2[folder, error] {
 		}
 	}
 }
+
+// ErrTaken says that a key is not free: something was written there before.
+var ErrTaken = errors.New("the key is taken")

@@ -169,7 +169,9 @@ func TestUntouchedPapersAreComplete(t *testing.T) {
 // way to falsify the bucket is named for what it is, by key.
 func TestTampering(t *testing.T) {
 	at := func(b *bucket, release, record int) evidencetest.Stored { return b.releases[release][record-1] }
-	last := func(b *bucket, release int) evidencetest.Stored { return b.releases[release][len(b.releases[release])-1] }
+	last := func(b *bucket, release int) evidencetest.Stored {
+		return b.releases[release][len(b.releases[release])-1]
+	}
 	prefix := func(b *bucket, release int) string {
 		return evidence.ReleasePrefix("prod", "payments-api", fmt.Sprintf("payments-api-prod-%d", release+1))
 	}
