@@ -5,12 +5,12 @@ import rego.v1
 # Who must approve: what the plan asks and what the tier asks, the higher count
 # of each group.
 
-asked := array.concat(object.get(input.plan.approval, "groups", []), tier.approvals)
+asked := array.concat(list(input.plan.approval, "groups"), tier.approvals)
 
-approvals := [{"group": group, "count": places} |
+approvals := sort([{"group": group, "count": places} |
 	some group in {quorum.group | some quorum in asked}
 	places := max([quorum.count | some quorum in asked; quorum.group == group])
-]
+])
 
 people := sum([quorum.count | some quorum in approvals])
 

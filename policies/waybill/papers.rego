@@ -4,9 +4,9 @@ import rego.v1
 
 # What the artifact must bring along: its papers, all about the pinned digest.
 
-signatures := object.get(input.verification, "signatures", [])
+signatures := list(input.verification, "signatures")
 
-tests := object.get(input.verification, "tests", [])
+tests := list(input.verification, "tests")
 
 passed contains test if {
 	some test in tests
@@ -14,7 +14,7 @@ passed contains test if {
 }
 
 deny contains reason("verification", refusal) if {
-	some refusal in object.get(input.verification, "refusals", [])
+	some refusal in list(input.verification, "refusals")
 }
 
 deny contains reason("digest-pinned", message) if {

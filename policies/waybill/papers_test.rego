@@ -38,6 +38,7 @@ test_signature_is_wanted_at_every_tier if {
 		fixture.rules(document) == {"signature"}
 	}
 	fixture.rules(fixture.without("/verification/signatures")) == {"signature"}
+	fixture.rules(fixture.changed("/verification/signatures", null)) == {"signature"}
 }
 
 test_provenance_is_wanted_from_tier_1 if {
@@ -60,7 +61,7 @@ test_provenance_is_of_the_expected_builder if {
 }
 
 test_tests_are_wanted_from_tier_1 if {
-	every document in [fixture.changed("/verification/tests", []), fixture.without("/verification/tests")] {
+	every document in [fixture.changed("/verification/tests", []), fixture.changed("/verification/tests", null), fixture.without("/verification/tests")] {
 		fixture.rules(document) == {"tests"}
 		fixture.rules(json.patch(document, [{"op": "add", "path": "/plan/tier", "value": 1}])) == {"tests"}
 		fixture.rules(json.patch(document, [{"op": "add", "path": "/plan/tier", "value": 0}])) == set()

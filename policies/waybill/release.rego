@@ -18,11 +18,16 @@ tier_key := sprintf("%v", [input.plan.tier])
 
 result := {
 	"allow": count(deny) == 0,
-	"reasons": [reason | some reason in deny],
+	"reasons": reasons,
 	"approvals": {"groups": approvals},
-	"levels": [level | some level in levels],
+	"levels": sort(levels),
 	"permitFor": sprintf("%ds", [permit_seconds]),
 }
+
+# By rule; a set of objects would be sorted by message.
+reasons := [reason(pair[0], pair[1]) |
+	some pair in sort({[no.rule, no.message] | some no in deny})
+]
 
 reason(rule, message) := {"rule": rule, "message": message}
 
@@ -48,10 +53,15 @@ permit_seconds := ceil(total / 1000000000) if {
 	plan := input.plan
 	watching := sum([watched(window) | some window in windows])
 	waiting := duration(plan.limits, "approval") + duration(plan.limits, "queue")
-	rollouts := duration(plan.target, "readyWithin") * (count(plan.steps) + 1)
+	rollouts := duration(plan.target, "readyWithin") * (count(steps) + 1)
 	total := ((watching + waiting) + rollouts) + time.parse_duration_ns(config.permit_margin)
 }
 
 watched(window) := duration(window, "duration") * (1 + object.get(window, "extensions", 0))
+
+# A list that is missing or null has no elements.
+list(holder, field) := holder[field] if is_array(holder[field])
+
+else := []
 
 duration(holder, field) := time.parse_duration_ns(object.get(holder, field, "0s"))

@@ -5,24 +5,26 @@ import rego.v1
 # How the release must go: from a small canary, watched, to all the traffic,
 # watched on.
 
+steps := list(input.plan, "steps")
+
 deny contains reason("steps", "the plan has no steps; give the environment a canary step in the catalog") if {
-	count(input.plan.steps) == 0
+	count(steps) == 0
 }
 
 deny contains reason("canary", message) if {
-	first := input.plan.steps[0]
+	first := steps[0]
 	first.phase != "canary"
 	message := sprintf("the first step is %q, not the canary", [first.phase])
 }
 
 deny contains reason("canary", message) if {
-	first := input.plan.steps[0]
+	first := steps[0]
 	first.weight > tier.first_weight_at_most
 	message := sprintf("tier %s begins with at most %d%% of the traffic, the plan with %d%%", [tier_key, tier.first_weight_at_most, first.weight])
 }
 
 deny contains reason("steps", message) if {
-	last := input.plan.steps[count(input.plan.steps) - 1]
+	last := steps[count(steps) - 1]
 	last.weight != 100
 	message := sprintf("the last step has weight %d; all the traffic must be watched before stable changes", [last.weight])
 }
@@ -34,7 +36,7 @@ deny contains reason("window", message) if {
 }
 
 deny contains reason("checks", message) if {
-	found := count(object.get(input.plan, "checks", []))
+	found := count(list(input.plan, "checks"))
 	found < tier.min_checks
 	message := sprintf("tier %s wants at least %d checks, found %d", [tier_key, tier.min_checks, found])
 }
@@ -44,6 +46,6 @@ windows["baseline"] := input.plan.baseline
 windows["bake"] := input.plan.bake
 
 windows[name] := step.window if {
-	some i, step in input.plan.steps
+	some i, step in steps
 	name := sprintf("step %d", [i + 1])
 }

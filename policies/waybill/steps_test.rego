@@ -5,7 +5,9 @@ import rego.v1
 import data.waybill.release_test as fixture
 
 test_steps_are_wanted if {
-	"steps" in fixture.rules(fixture.changed("/plan/steps", []))
+	every document in [fixture.changed("/plan/steps", []), fixture.changed("/plan/steps", null), fixture.without("/plan/steps")] {
+		fixture.rules(document) == {"steps"}
+	}
 }
 
 test_first_step_is_the_canary if {
