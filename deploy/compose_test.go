@@ -20,7 +20,7 @@ func project(t *testing.T) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{"../docker-compose.yaml"}, cli.WithWorkingDirectory(".."), cli.WithConsistency(true))
 	require.NoError(t, err)
-	p, err := cli.ProjectFromOptions(t.Context(), options)
+	p, err := options.LoadProject(t.Context())
 	require.NoError(t, err)
 	return p
 }
@@ -34,7 +34,7 @@ func TestComposeRefusesWhatTheSpecificationDoesNotKnow(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(broken), 0o600))
 	options, err := cli.NewProjectOptions([]string{file})
 	require.NoError(t, err)
-	_, err = cli.ProjectFromOptions(t.Context(), options)
+	_, err = options.LoadProject(t.Context())
 	require.ErrorContains(t, err, "shm_sise")
 }
 
@@ -135,7 +135,7 @@ func TestComposeMountsWhatIsThere(t *testing.T) {
 		}
 	}
 	for name, secret := range p.Secrets {
-		require.Equalf(t, filepath.Join(p.WorkingDir, ".waybill/compose"), filepath.Dir(secret.File), "secret %s", name)
+		require.Equalf(t, filepath.Join(p.WorkingDir, ".waybill", "compose"), filepath.Dir(secret.File), "secret %s", name)
 	}
 }
 

@@ -110,7 +110,7 @@ type (
 )
 
 // review answers the questions by the server's authorizer, in one call.
-func (s *cluster) review(t *testing.T, questions []question) map[question]bool {
+func (c *cluster) review(t *testing.T, questions []question) map[question]bool {
 	t.Helper()
 	var manifest bytes.Buffer
 	for _, q := range questions {
@@ -129,7 +129,7 @@ func (s *cluster) review(t *testing.T, questions []question) map[question]bool {
 		manifest.WriteString("---\n")
 		manifest.Write(review)
 	}
-	out, err := s.kubectl(t, manifest.Bytes(), "create", "-f", "-", "-o", `go-template={{.status.allowed}} `)
+	out, err := c.kubectl(t, manifest.Bytes(), "create", "-f", "-", "-o", `go-template={{.status.allowed}} `)
 	require.NoError(t, err)
 	answers := strings.Fields(out)
 	require.Len(t, answers, len(questions))

@@ -48,11 +48,11 @@ func list(t *testing.T) map[string]goPackage {
 	packages := map[string]goPackage{}
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p goPackage
-		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
 			return packages
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		packages[strings.TrimPrefix(p.ImportPath, module+"/")] = p
 	}
 }
