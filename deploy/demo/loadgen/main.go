@@ -1,6 +1,7 @@
 // Command loadgen keeps payment requests flowing at a constant rate, whatever
 // the answers are and however long they take, and counts them by version and
-// code. It prints a line of JSON totals now and then and one at the end.
+// code. It prints a line of JSON totals now and then, whenever it gets SIGUSR1,
+// and at the end.
 package main
 
 import (
@@ -72,8 +73,14 @@ func run(s settings) error {
 	}()
 	ticker := time.NewTicker(s.report)
 	defer ticker.Stop()
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
 	for {
 		select {
+		case <-asked:
+			if err := printTotals(g.totals()); err != nil {
+				return err
+			}
 		case <-ticker.C:
 			if err := printTotals(g.totals()); err != nil {
 				return err

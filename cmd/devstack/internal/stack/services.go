@@ -63,7 +63,12 @@ func (u *up) deploy(ctx context.Context) error {
 					return err
 				}
 			}
-			err = u.timed(e.Name, seed.Service+" "+u.tagOf(image), func() error { return where.Deploy(ctx, e, image) })
+			err = u.timed(e.Name, seed.Service+" "+u.tagOf(image), func() error {
+				if err := where.Deploy(ctx, e, image); err != nil {
+					return err
+				}
+				return seed.AwaitRoute(ctx, u.cluster.IngressURL, e)
+			})
 			if err != nil || !u.wants(Load) {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,6 +71,27 @@ func (l Layout) GatewayConfig() string { return l.at("gateway.yaml") }
 // configuration, as a shell would read them.
 func (l Layout) NotaryEnv() string { return l.at("keys", "notary.env") }
 
+// AuditorEnv is what the auditor's account needs in the environment, as the
+// stack wrote it.
+func (l Layout) AuditorEnv() []string {
+	text, err := os.ReadFile(l.auditorEnv())
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text))
+}
+
+func (l Layout) auditorEnv() string { return l.at("keys", "auditor.env") }
+
+// Pid is the process number of a part, as last started.
+func (l Layout) Pid(part string) (int, error) {
+	text, err := os.ReadFile(l.at("run", part+".pid"))
+	if err != nil {
+		return 0, fmt.Errorf("process of %s: %w", part, err)
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
 // Read returns the state of the stack in the folder; ErrNone if there is none.
 func Read(dir string) (State, error) {
 	var s State
@@ -112,6 +134,9 @@ func (s State) save(auditor objectstore.Credentials) error {
 	}
 	if err := os.WriteFile(l.envFile(), []byte(env.String()), 0o600); err != nil {
 		return fmt.Errorf("write the stack's environment: %w", err)
+	}
+	if err := os.WriteFile(l.auditorEnv(), []byte(strings.Join(auditor.Env(s.ObjectStore), "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the auditor's environment: %w", err)
 	}
 	return writeJSON(l.stateFile(), s)
 }
