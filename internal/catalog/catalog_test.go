@@ -68,6 +68,7 @@ func TestDemoCatalog(t *testing.T) {
 	prod, err := c.Entry("payments-api", "prod")
 	require.NoError(t, err)
 	require.Equal(t, 2, prod.Tier)
+	require.Equal(t, c.Digest(), prod.Catalog)
 	require.Equal(t, "payments-prod", prod.Target.Namespace)
 	require.Equal(t, 4*time.Second, prod.Baseline.Duration.D())
 	require.Len(t, prod.Steps, 4)

@@ -27,6 +27,8 @@ type Entry struct {
 	Approval    signals.Quorum
 	Limits      signals.Limits
 	Trust       signals.Trust
+	// Catalog is the digest of the catalog that the entry is from.
+	Catalog string
 }
 
 // Catalog is a set of valid entries and the digest of the text they came from.
@@ -44,7 +46,9 @@ func (c *Catalog) Entries() []Entry {
 	var all []Entry
 	for _, service := range slices.Sorted(maps.Keys(c.entries)) {
 		for _, environment := range slices.Sorted(maps.Keys(c.entries[service])) {
-			all = append(all, c.entries[service][environment])
+			entry := c.entries[service][environment]
+			entry.Catalog = c.digest
+			all = append(all, entry)
 		}
 	}
 	return all
@@ -61,6 +65,7 @@ func (c *Catalog) Entry(service, environment string) (Entry, error) {
 	if !ok {
 		return Entry{}, unknown(fmt.Sprintf("service %q has no environment %q; %s", service, environment, suggest(environment, slices.Collect(maps.Keys(environments)))))
 	}
+	entry.Catalog = c.digest
 	return entry, nil
 }
 

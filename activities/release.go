@@ -1,0 +1,173 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/waybill-dev/waybill/internal/catalog"
+	"github.com/waybill-dev/waybill/signals"
+)
+
+// Catalog looks up how a service is released to an environment. An error that
+// the requester alone can mend has a method BadRequest that returns true.
+type Catalog interface {
+	Entry(service, environment string) (catalog.Entry, error)
+}
+
+// Registry finds what an image reference names now. An error that the requester
+// alone can mend has a method BadRequest that returns true; all others may pass.
+type Registry interface {
+	Resolve(ctx context.Context, image string) (signals.Artifact, error)
+}
+
+// Verifier checks an artifact's papers. Refusals are in the result; an error
+// means that it could not be found out, and may pass.
+type Verifier interface {
+	Verify(ctx context.Context, in signals.VerifyInput) (signals.Verification, error)
+}
+
+// Policy judges plans by one bundle of policies, whose digest it tells.
+type Policy interface {
+	Decide(ctx context.Context, in signals.PolicyInput) (signals.PolicyOutput, error)
+	Digest() string
+}
+
+// lowestTierByDigest is the tier from which on a request must name the image by
+// digest, so that what was asked for is what ships, to the bit.
+const lowestTierByDigest = 2
+
+// Release resolves requests, verifies artifacts and asks the policy. It changes
+// nothing anywhere. Trust holds the gateway's and the evidence keys, which are
+// pinned into every plan.
+type Release struct {
+	Catalog  Catalog
+	Registry Registry
+	Verifier Verifier
+	Policy   Policy
+	Trust    signals.Trust
+}
+
+// ResolvePlan pins everything that a request leads to. It is a function of its
+// input, the catalog, the policies and the registry: asked again it gives the
+// same plan while those stay the same. A request that can't be resolved is
+// ErrBadRequest, whose text says what to write instead.
+func (a *Release) ResolvePlan(ctx context.Context, in signals.ResolveInput) (signals.Plan, error) {
+	request := in.Request
+	entry, err := a.Catalog.Entry(request.Service, request.Environment)
+	if err != nil {
+		return signals.Plan{}, mendable(err)
+	}
+	// Nothing is asked of a registry that the catalog doesn't name.
+	if repository := repositoryOf(request.Image); !slices.Contains(entry.Images, repository) {
+		return signals.Plan{}, badRequest(fmt.Errorf("image %q: %s is released from %s only, not from %s",
+			request.Image, entry.Service, strings.Join(entry.Images, ", "), repository))
+	}
+	artifact, err := a.Registry.Resolve(ctx, request.Image)
+	if err != nil {
+		return signals.Plan{}, mendable(err)
+	}
+	if entry.Tier >= lowestTierByDigest && !strings.Contains(request.Image, "@") {
+		return signals.Plan{}, badRequest(fmt.Errorf("image %q: %s is of tier %d, which takes an image by digest only, since a tag can be moved; it names %s today, so write %q",
+			request.Image, entry.Environment, entry.Tier, artifact.Digest, artifact.Reference()))
+	}
+	request.Envelope = nil
+	trust := entry.Trust
+	trust.Gateway, trust.Evidence = a.Trust.Gateway, a.Trust.Evidence
+	return signals.Plan{
+		Schema: signals.PlanSchema, Release: in.Release, Run: in.Run, Request: request,
+		Service: entry.Service, Environment: entry.Environment, Tier: entry.Tier, Owner: entry.Owner, Runbook: entry.Runbook,
+		Artifact: artifact, Source: entry.Source, Target: entry.Target,
+		Baseline: entry.Baseline, Steps: entry.Steps, Bake: entry.Bake, Checks: entry.Checks,
+		Approval: entry.Approval, Limits: entry.Limits, Trust: trust,
+		Catalog: entry.Catalog, Policy: a.Policy.Digest(), ResolvedAt: in.Now,
+	}, nil
+}
+
+// VerifyArtifact checks signature, provenance and test results by the keys that
+// in.Trust pins. What does not hold is in the result's Refusals; an error is
+// technical and worth a retry.
+func (a *Release) VerifyArtifact(ctx context.Context, in signals.VerifyInput) (signals.Verification, error) {
+	return a.Verifier.Verify(ctx, in)
+}
+
+// DecidePolicy asks the policy. A bundle other than the plan's is not asked:
+// that is ErrRefused, and a new release pins the new one.
+func (a *Release) DecidePolicy(ctx context.Context, in signals.PolicyInput) (signals.PolicyOutput, error) {
+	if err := a.samePolicy(in.Plan); err != nil {
+		return signals.PolicyOutput{}, err
+	}
+	return a.Policy.Decide(ctx, in)
+}
+
+// Recheck says whether what was verified and approved still stands: the run is
+// the one that was approved (else ErrReset), the plan is the one that its digest
+// names, the policies are the plan's, and the artifact's papers still verify
+// (else ErrRefused). Any other error is technical and worth a retry.
+func (a *Release) Recheck(ctx context.Context, in signals.RecheckInput) error {
+	if run := activity.GetInfo(ctx).WorkflowExecution.RunID; run != in.Plan.Run {
+		return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
+			"this is run %s, but the plan and its approvals belong to run %s: the workflow was reset; start a new release", run, in.Plan.Run), signals.ErrReset, nil)
+	}
+	digest, err := in.Plan.Digest()
+	if err != nil {
+		return refused("the plan can't be digested: %v", err)
+	}
+	if digest != in.PlanDigest {
+		return refused("the plan was changed after it was approved: approved %s, found %s", in.PlanDigest, digest)
+	}
+	if err := a.samePolicy(in.Plan); err != nil {
+		return err
+	}
+	found, err := a.Verifier.Verify(ctx, signals.VerifyInput{
+		Artifact: in.Plan.Artifact, Commit: in.Plan.Request.Commit, Source: in.Plan.Source, Trust: in.Plan.Trust,
+	})
+	if err != nil {
+		return err
+	}
+	if len(found.Refusals) > 0 {
+		return refused("%s no longer verifies: %s", in.Plan.Artifact.Reference(), strings.Join(found.Refusals, "; "))
+	}
+	return nil
+}
+
+// samePolicy refuses a plan that was made under other policies than those in
+// force.
+func (a *Release) samePolicy(plan signals.Plan) error {
+	if now := a.Policy.Digest(); now != plan.Policy {
+		return refused("the policies changed since the plan was made: it was made under %s, in force are %s; start a new release", plan.Policy, now)
+	}
+	return nil
+}
+
+// repositoryOf is the reference without tag and digest.
+func repositoryOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if colon := strings.LastIndex(image, ":"); colon > strings.LastIndex(image, "/") {
+		image = image[:colon]
+	}
+	return image
+}
+
+// mendable turns an error that the requester can mend into ErrBadRequest and
+// leaves all others to be retried.
+func mendable(err error) error {
+	var fault interface{ BadRequest() bool }
+	if errors.As(err, &fault) && fault.BadRequest() {
+		return badRequest(err)
+	}
+	return err
+}
+
+func badRequest(err error) error {
+	return temporal.NewNonRetryableApplicationError(err.Error(), signals.ErrBadRequest, nil)
+}
+
+func refused(format string, args ...any) error {
+	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), signals.ErrRefused, nil)
+}
