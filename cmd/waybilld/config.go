@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -72,7 +73,9 @@ type NotaryConfig struct {
 	// AWS want it.
 	PathStyle bool   `json:"pathStyle"`
 	LockMode  string `json:"lockMode"` // COMPLIANCE or GOVERNANCE
-	// Retention is by tier ("tier0", "tier1", "tier2"), else "default".
+	// Retention is how long records stay locked, by tier ("tier0", "tier1",
+	// "tier2") or "default". A record does not carry its tier, so that all are
+	// locked for the longest of these.
 	Retention map[string]signals.Duration `json:"retention"`
 }
 
@@ -248,6 +251,15 @@ func (c *Config) checkGateway(f *faults) {
 		f.url(issuer.URL, at+"url")
 		f.need(issuer.Audience, at+"audience", "what tokens must name in \"aud\"")
 	}
+}
+
+// retention is how long each record is locked.
+func (c *Config) retention() time.Duration {
+	var longest signals.Duration
+	for _, d := range c.Notary.Retention {
+		longest = max(longest, d)
+	}
+	return longest.D()
 }
 
 // faults collects what is wrong with a configuration.

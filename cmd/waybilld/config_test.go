@@ -1,0 +1,126 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const full = `
+temporal: {address: 127.0.0.1:7233}
+listen: 127.0.0.1:9090
+catalog: catalog
+policies: /etc/waybill/policies
+registry: {plainHTTP: ["127.0.0.1:5000"]}
+trust:
+  gateway:  [{id: gateway-1, publicKey: keys/gateway.pub}]
+  evidence: [{id: evidence-1, publicKey: keys/evidence.pub}]
+clusters: [{name: local, kubeconfig: kubeconfig, prometheus: http://127.0.0.1:9091}]
+notary:
+  keyID: evidence-1
+  key: keys/evidence.pem
+  bucket: waybill-evidence
+  endpoint: http://127.0.0.1:7070
+  region: us-east-1
+  pathStyle: true
+  lockMode: COMPLIANCE
+  retention: {default: 24h, tier2: 48h}
+gateway:
+  listen: 127.0.0.1:8080
+  publicURL: http://127.0.0.1:8080
+  keyID: gateway-1
+  key: keys/gateway.pem
+  issuers: [{url: http://127.0.0.1:5556, audience: waybill}]
+  operators: [payments-oncall]
+`
+
+var all = []Role{RoleRelease, RoleDeploy, RoleNotary, RoleGateway}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "waybilld.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestConfigFillsInAndFindsItsFiles(t *testing.T) {
+	path := write(t, full)
+	c, err := LoadConfig(path, all...)
+	require.NoError(t, err)
+	assert.Equal(t, "default", c.Temporal.Namespace)
+	assert.Equal(t, "waybill-cli", c.Gateway.Issuers[0].ClientID)
+	assert.Contains(t, c.Gateway.Issuers[0].Scopes, "openid")
+	dir := filepath.Dir(path)
+	assert.Equal(t, filepath.Join(dir, "catalog"), c.Catalog, "paths count from the file's directory")
+	assert.Equal(t, filepath.Join(dir, "keys", "evidence.pub"), c.Trust.Evidence[0].PublicKey)
+	assert.Equal(t, "/etc/waybill/policies", c.Policies)
+	assert.Equal(t, 48.0, c.retention().Hours())
+}
+
+func TestARoleDemandsItsOwnPartOnly(t *testing.T) {
+	for role, part := range map[Role]string{
+		RoleRelease: "catalog: c\npolicies: p\ntrust: {gateway: [{id: a, publicKey: a}], evidence: [{id: b, publicKey: b}]}",
+		RoleDeploy:  "trust: {evidence: [{id: b, publicKey: b}]}\nclusters: [{name: local, prometheus: 'http://p'}]",
+		RoleNotary:  "notary: {keyID: e, key: k, bucket: b, region: r, lockMode: GOVERNANCE, retention: {default: 1h}}",
+		RoleGateway: "gateway: {listen: ':1', publicURL: 'http://g', keyID: g, key: k, issuers: [{url: 'https://i', audience: w}]}",
+	} {
+		t.Run(string(role), func(t *testing.T) {
+			path := write(t, "temporal: {address: t:7233}\n"+part)
+			_, err := LoadConfig(path, role)
+			require.NoError(t, err)
+			for _, other := range all {
+				if other != role {
+					_, err := LoadConfig(path, other)
+					require.Error(t, err, "%s must not be content with the part of %s", other, role)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigFaultsNameTheirField(t *testing.T) {
+	for name, tc := range map[string]struct{ from, to, says string }{
+		"typo":                {"keyID: evidence-1", "keyid2: evidence-1", `unknown field "keyid2"`},
+		"twice":               {"listen: 127.0.0.1:9090", "listen: a\nlisten: b", "listen"},
+		"not YAML":            {"temporal:", "temporal: [", "yaml"},
+		"no address":          {"address: 127.0.0.1:7233", "", "temporal.address: missing"},
+		"wrong kind":          {"pathStyle: true", "pathStyle: maybe", "pathStyle"},
+		"number as duration":  {"default: 24h", "default: 24", "want a string with a unit"},
+		"no default":          {"default: 24h, ", "", "notary.retention.default"},
+		"nothing kept":        {"tier2: 48h", "tier2: 0s", "notary.retention.tier2"},
+		"unknown tier":        {"tier2: 48h", "tier7: 48h", "notary.retention.tier7"},
+		"lock mode":           {"COMPLIANCE", "compliance", "notary.lockMode"},
+		"issuer without URL":  {"url: http://127.0.0.1:5556", "url: 127.0.0.1:5556", "gateway.issuers[0].url"},
+		"no audience":         {", audience: waybill", "", "gateway.issuers[0].audience"},
+		"cluster's name":      {"name: local", "name: Local One", "clusters[0].name"},
+		"prometheus":          {"prometheus: http://127.0.0.1:9091", "prometheus: ''", "clusters[0].prometheus"},
+		"key without an id":   {"id: gateway-1, ", "", "trust.gateway[0].id"},
+		"no keys of evidence": {"[{id: evidence-1, publicKey: keys/evidence.pub}]", "[]", "trust.evidence: want at least one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Contains(t, full, tc.from)
+			_, err := LoadConfig(write(t, strings.Replace(full, tc.from, tc.to, 1)), all...)
+			require.ErrorContains(t, err, tc.says)
+		})
+	}
+	_, err := LoadConfig(write(t, "temporal: {}"), RoleNotary)
+	for _, field := range []string{"temporal.address", "notary.keyID", "notary.key", "notary.bucket", "notary.region", "notary.lockMode"} {
+		require.ErrorContains(t, err, field, "every fault is listed")
+	}
+	_, err = LoadConfig("/nowhere.yaml", RoleGateway)
+	require.ErrorContains(t, err, "no such file")
+}
+
+func TestRolesAreKnownByName(t *testing.T) {
+	roles, err := parseRoles([]string{"release", " notary"})
+	require.NoError(t, err)
+	assert.Equal(t, []Role{RoleRelease, RoleNotary}, roles)
+	for _, bad := range [][]string{nil, {"gateway"}, {"relaese"}} {
+		_, err := parseRoles(bad)
+		require.Error(t, err)
+	}
+}
