@@ -157,24 +157,29 @@ func shims(dir string) []int {
 	return pids
 }
 
-// removeShimSockets removes the sockets of killed shims, which containerd keeps
-// in a folder that all of a machine's containerds share.
+// removeShimSockets removes the sockets of killed shims.
 func removeShimSockets(dir string) error {
-	addresses, err := filepath.Glob(filepath.Join(dir, "state/io.containerd.runtime.v2.task/*/*/address"))
-	if err != nil {
-		return err
-	}
-	for _, file := range addresses {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		socket := strings.TrimPrefix(strings.TrimSpace(string(text)), "unix://")
-		if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the socket of a shim: %w", err)
+	sockets, err := shimAddresses(dir)
+	for _, socket := range sockets {
+		if gone := os.Remove(socket); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("remove the socket of a shim: %w", gone))
 		}
 	}
-	return nil
+	return err
+}
+
+// shimAddresses lists the sockets of the node's shims, which containerd keeps
+// in a folder that all of a machine's containerds share.
+func shimAddresses(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "state/io.containerd.runtime.v2.task/*/*/address"))
+	var sockets []string
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil {
+			sockets = append(sockets, strings.TrimPrefix(strings.TrimSpace(string(text)), "unix://"))
+		}
+	}
+	slices.Sort(sockets)
+	return slices.Compact(sockets), err // the containers of a pod share one
 }
 
 // unmountBelow unmounts everything at and below dir, newest first.

@@ -16,6 +16,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/proc"
 )
 
@@ -92,6 +95,9 @@ func Start(ctx context.Context, sup *proc.Supervisor, o Options) (*Cluster, erro
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	o.StateDir = dir
+	// client-go logs each broken connection of a stopping cluster to stderr;
+	// what matters comes back as errors.
+	klog.SetLogger(logr.Discard())
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) {}
 	}

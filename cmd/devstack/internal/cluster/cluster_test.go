@@ -24,7 +24,6 @@ import (
 func TestRealCluster(t *testing.T) {
 	dir := t.TempDir()
 	images := newImageServer(t)
-	before := shimSockets(t)
 	o := Options{Name: "test", StateDir: dir, Mode: Real, RegistryPort: images.port, OnNetwork: images.alsoOn(t)}
 	sup, c := startCluster(t, o)
 	require.Equal(t, Real, c.Mode)
@@ -74,9 +73,11 @@ func TestRealCluster(t *testing.T) {
 	t.Run("it serves as an existing cluster", func(t *testing.T) { useAsExisting(t, c) })
 	t.Run("another stack beside it leaves nothing when it is killed", func(t *testing.T) { killBeside(t) })
 
-	require.NotEmpty(t, leftovers(t, dir, identity(o), before), "the look for leftovers sees nothing")
+	id := identity(o)
+	sockets := shimSockets(t, id)
+	require.NotEmpty(t, leftovers(t, dir, id, sockets), "the look for leftovers sees nothing")
 	require.NoError(t, sup.Stop(t.Context()))
-	require.Empty(t, leftovers(t, dir, identity(o), before))
+	require.Empty(t, leftovers(t, dir, id, sockets))
 }
 
 // requireShare sends 1,000 requests and wants v2's part of them within five
@@ -133,7 +134,7 @@ var _ = proc.RegisterHelper("test-cluster", func(args []string) error {
 func killBeside(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	before := shimSockets(t)
+	id := identity(Options{Name: "victim", StateDir: dir})
 	argv, err := proc.HelperArgv("test-cluster", dir, toolsDir(t))
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
@@ -156,6 +157,7 @@ func killBeside(t *testing.T) {
 		}
 		return err
 	})
+	sockets := shimSockets(t, id)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 
@@ -163,5 +165,5 @@ func killBeside(t *testing.T) {
 	sup, err := proc.New(dir)
 	require.NoError(t, err, stderr.String())
 	require.NoError(t, sup.Stop(t.Context()))
-	require.Empty(t, leftovers(t, dir, identity(Options{Name: "victim", StateDir: dir}), before))
+	require.Empty(t, leftovers(t, dir, id, sockets))
 }

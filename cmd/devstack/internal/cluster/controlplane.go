@@ -32,7 +32,7 @@ type controlPlane struct {
 	// address is where the API server listens and what it gives out.
 	address                     string
 	apiPort, etcdPort, peerPort int
-	// podCIDR is what node ranges are cut from; empty when nobody asks.
+	// podCIDR is what node ranges are cut from; empty when pods are simulated.
 	podCIDR string
 
 	ca         *authority
@@ -186,7 +186,10 @@ func (cp *controlPlane) startControllers(ctx context.Context) error {
 		// The defaults throttle its first seconds.
 		"--kube-api-qps=500", "--kube-api-burst=1000",
 	)
-	if cp.podCIDR != "" {
+	if cp.podCIDR == "" {
+		// The simulator routes Services to the processes that stand in for pods.
+		manager.Args = append(manager.Args, "--controllers=*,-endpointslice-controller")
+	} else {
 		manager.Args = append(manager.Args, "--allocate-node-cidrs", "--cluster-cidr="+cp.podCIDR, "--node-cidr-mask-size=24", "--service-cluster-ip-range="+serviceCIDR)
 	}
 	client, err := clientFor(cp.kubeconfigFile("admin"))

@@ -13,9 +13,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/proc"
@@ -182,18 +180,11 @@ func leave(ctx context.Context, kubeconfig string) error {
 		return fmt.Errorf("look for namespace %s: %w", GatewayNamespace, err)
 	}
 	for _, namespace := range list.Items {
-		if err := remove(ctx, namespaces, namespace); err != nil {
-			return err
+		uid := namespace.GetUID()
+		err := namespaces.Delete(ctx, namespace.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		if err != nil {
+			return fmt.Errorf("remove namespace %s: %w", namespace.GetName(), err)
 		}
-	}
-	return nil
-}
-
-func remove(ctx context.Context, namespaces dynamic.ResourceInterface, namespace unstructured.Unstructured) error {
-	uid := namespace.GetUID()
-	err := namespaces.Delete(ctx, namespace.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
-	if err != nil {
-		return fmt.Errorf("remove namespace %s: %w", namespace.GetName(), err)
 	}
 	return nil
 }

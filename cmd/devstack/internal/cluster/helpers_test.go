@@ -194,7 +194,7 @@ func eventually(t *testing.T, step func(context.Context) error) {
 }
 
 // leftovers lists what a stack of this state directory and id left on the
-// machine; sockets are those of shims that were there before.
+// machine; sockets are those that its shims had.
 func leftovers(t *testing.T, stateDir, id string, sockets []string) []string {
 	t.Helper()
 	var left []string
@@ -227,17 +227,19 @@ func leftovers(t *testing.T, stateDir, id string, sockets []string) []string {
 			left = append(left, file)
 		}
 	}
-	for _, socket := range shimSockets(t) {
-		if !strings.Contains(strings.Join(sockets, " "), socket) {
+	for _, socket := range sockets {
+		if _, err := os.Lstat(socket); err == nil {
 			left = append(left, socket)
 		}
 	}
 	return left
 }
 
-func shimSockets(t *testing.T) []string {
+// shimSockets lists the sockets of a running node's shims.
+func shimSockets(t *testing.T, id string) []string {
 	t.Helper()
-	sockets, err := filepath.Glob("/run/containerd/s/*")
+	files, err := shimAddresses(nodeDir(id))
 	require.NoError(t, err)
-	return sockets
+	require.NotEmpty(t, files)
+	return files
 }

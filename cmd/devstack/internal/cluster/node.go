@@ -129,6 +129,7 @@ state = "${DIR}/state"
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
+        Root = "${DIR}/runc"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "${CNI}"
     conf_dir = "${DIR}/cni/net.d"

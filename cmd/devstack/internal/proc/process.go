@@ -82,12 +82,18 @@ func (s *Supervisor) Start(ctx context.Context, p Part) (*Process, error) {
 	s.parts[p.Name] = process
 	s.mu.Unlock()
 	if err := process.start(ctx, os.O_TRUNC); err != nil {
-		s.mu.Lock()
-		delete(s.parts, p.Name)
-		s.mu.Unlock()
+		s.forget(p.Name)
 		return nil, err
 	}
 	return process, nil
+}
+
+// forget frees a part's name. The ledger keeps its place: an entry of a
+// process that is gone undoes nothing.
+func (s *Supervisor) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.parts, name)
 }
 
 func (p *Process) logPath() string {
@@ -216,6 +222,19 @@ func (p *Process) Kill() error {
 	case <-time.After(killTimeout):
 		return fmt.Errorf("kill %s: process %d is still there %s after SIGKILL", p.part.Name, r.Pid, killTimeout)
 	}
+}
+
+// Stop ends the part (SIGTERM, its grace, SIGKILL) before the stack does; its
+// name is free again. The end of ctx cuts the grace short.
+func (p *Process) Stop(ctx context.Context) error {
+	r := p.current()
+	r.expect()
+	if err := terminate(ctx, r.entry); err != nil {
+		return fmt.Errorf("stop %s: %w", p.part.Name, err)
+	}
+	<-r.done
+	p.sup.forget(p.part.Name)
+	return nil
 }
 
 // Restart stops the part if it runs, starts it again with the same settings

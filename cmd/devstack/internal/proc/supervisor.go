@@ -27,6 +27,8 @@ type Supervisor struct {
 	lock     *os.File
 	guard    *guard
 	starts   chan func()
+	running  context.Context //nolint:containedctx // it is the supervisor's life, not a call's
+	end      context.CancelFunc
 
 	mu       sync.Mutex
 	ledger   ledger
@@ -63,6 +65,7 @@ func New(stateDir string) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{stateDir: stateDir, lock: lock, guard: g, starts: make(chan func()), parts: map[string]*Process{}}
+	s.running, s.end = context.WithCancel(context.Background())
 	go s.startThread()
 	go s.watchGuard()
 	return s, nil
@@ -84,6 +87,9 @@ func (s *Supervisor) watchGuard() {
 	<-s.guard.gone
 	s.report("guard", errors.New("the guard ended: nothing would stop the parts after a crash of this process"))
 }
+
+// Context ends when Stop begins: for what runs beside the parts in this process.
+func (s *Supervisor) Context() context.Context { return s.running }
 
 // OnExit sets what is called, at most once per run of a part, when a part ends
 // that nobody stopped. The error holds the tail of its log.
@@ -135,6 +141,7 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	s.stopping = true
 	undo := s.ledger
 	s.mu.Unlock()
+	s.end()
 	err := undo.unwind(ctx, markOf(s.stateDir))
 	if err == nil {
 		err = s.guard.dismiss()

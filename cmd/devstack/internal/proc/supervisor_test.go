@@ -31,7 +31,9 @@ func TestStopUndoesNewestFirst(t *testing.T) {
 	require.ErrorContains(t, err, "taken")
 	require.Contains(t, lines(pids), strconv.Itoa(process.Pid()))
 
+	require.NoError(t, s.Context().Err())
 	require.NoError(t, s.Stop(t.Context()))
+	require.ErrorIs(t, s.Context().Err(), context.Canceled)
 	require.Equal(t, []string{"other", "cleanup-second", "plain", "cleanup-first"}, lines(order))
 	requireGone(t, lines(pids))
 	require.Error(t, s.Cleanup("late", []string{"true"}))
@@ -126,6 +128,20 @@ func TestKillAndRestart(t *testing.T) {
 	require.NoError(t, process.Restart(t.Context()), "a running part is stopped first")
 	require.Len(t, lines(pids), 3)
 	require.Equal(t, []string{"plain"}, lines(pids+".order"), "the restart asked with SIGTERM")
+}
+
+func TestStoppedPartGivesItsNameBack(t *testing.T) {
+	dir := t.TempDir()
+	s := newSupervisor(t, dir)
+	s.OnExit(func(part string, err error) { t.Errorf("%s was reported: %v", part, err) })
+	pids := filepath.Join(dir, "pids")
+	process, err := s.Start(t.Context(), childPart("plain", pids, wrote(pids, 1)))
+	require.NoError(t, err)
+	require.NoError(t, process.Stop(t.Context()))
+	require.Equal(t, []string{"plain"}, lines(pids+".order"), "it was asked with SIGTERM")
+	requireGone(t, lines(pids))
+	_, err = s.Start(t.Context(), childPart("plain", pids, wrote(pids, 2)))
+	require.NoError(t, err)
 }
 
 func TestPartsDoNotInheritTheCallersSettings(t *testing.T) {
