@@ -32,6 +32,7 @@ var scenarios = []string{
 }
 
 func histories(t *testing.T) map[string][]string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*/v*/*.json.gz")
 	require.NoError(t, err)
 	found := map[string][]string{}
@@ -43,6 +44,7 @@ func histories(t *testing.T) map[string][]string {
 }
 
 func load(t *testing.T, file string) *historypb.History {
+	t.Helper()
 	f, err := os.Open(file)
 	require.NoError(t, err)
 	defer f.Close()
@@ -54,6 +56,7 @@ func load(t *testing.T, file string) *historypb.History {
 }
 
 func replay(t *testing.T, history *historypb.History, register func(worker.WorkflowReplayer)) error {
+	t.Helper()
 	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{})
 	require.NoError(t, err)
 	register(replayer)

@@ -32,7 +32,7 @@ type Snapshot struct {
 	At           time.Time `json:"at"`
 }
 
-// Without the template a snapshot is small enough for status and lists.
+// Brief is the snapshot without its template: small enough for status and lists.
 func (s Snapshot) Brief() Snapshot {
 	s.Template = nil
 	return s

@@ -11,9 +11,10 @@ import (
 	"github.com/waybill-dev/waybill/signals"
 )
 
-func encode(t testing.TB, v any) string {
+func encode(tb testing.TB, v any) string {
+	tb.Helper()
 	b, err := json.Marshal(v)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(b)
 }
 

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -35,8 +36,7 @@ func (r *release) rollBack(end ending) {
 		Started: workflow.Now(ctx).UTC(), Complete: true,
 	}
 	r.rollback = report
-	for i := len(r.undos) - 1; i >= 0; i-- {
-		u := r.undos[i]
+	for _, u := range slices.Backward(r.undos) {
 		began := workflow.Now(ctx)
 		r.now(u.name, time.Time{})
 		observed, err := u.do(ctx)

@@ -28,10 +28,11 @@ type laneRun struct {
 	closed []signals.CloseInput
 }
 
-func startLane(t testing.TB) *laneRun {
+func startLane(tb testing.TB) *laneRun {
+	tb.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
-	l := &laneRun{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, ends: map[string]signals.HolderEnd{}}
+	l := &laneRun{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: tb, ends: map[string]signals.HolderEnd{}}
 	l.SetTestTimeout(20 * time.Second)
 	l.RegisterWorkflow(Lane)
 	l.OnSignalExternalWorkflow(mock.Anything, mock.Anything, mock.Anything, signals.LaneGranted, mock.Anything).

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestRolledBackFromEveryWindow(t *testing.T) {
 		phase  signals.Phase
 		weight int32
 	}{{signals.Canary, 5}, {signals.Ramp, 25}, {signals.Ramp, 50}, {signals.Ramp, 100}, {signals.Bake, 0}} {
-		t.Run(string(c.phase)+"-"+string(rune('0'+c.weight/10)), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %d", c.phase, c.weight), func(t *testing.T) {
 			w := newWorld(t)
 			w.verdict = func(in signals.WatchInput) signals.Verdict {
 				if in.Phase == c.phase && in.Weight == c.weight {

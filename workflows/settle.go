@@ -117,12 +117,10 @@ func applicationError(err error, kind string) *temporal.ApplicationError {
 
 // explain strips Temporal's wrapping off an error for people: the cause alone.
 func explain(err error) string {
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return app.Message()
 	}
-	var timeout *temporal.TimeoutError
-	if errors.As(err, &timeout) {
+	if timeout, ok := errors.AsType[*temporal.TimeoutError](err); ok {
 		if cause := errors.Unwrap(timeout); cause != nil {
 			return "timed out; last error: " + explain(cause)
 		}

@@ -163,7 +163,7 @@ func (r *release) approve(ctx workflow.Context) error {
 	r.approvals.needed = r.decision.Approvals
 	if r.approvals.needed.People() == 0 {
 		r.enter(signals.Approving, "no approval needed")
-		r.gate(skipped, "tier "+fmt.Sprint(r.plan.Tier)+" needs no approval")
+		r.gate(skipped, fmt.Sprintf("tier %d needs no approval", r.plan.Tier))
 		return nil
 	}
 	limit := r.plan.Limits.Approval.D()

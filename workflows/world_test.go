@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -46,11 +47,10 @@ type world struct {
 	key *ecdsa.PrivateKey
 
 	// The environment.
-	stable       string
-	weight       int32
-	canary       bool
-	maxWeight    int32
-	stableBroken bool
+	stable    string
+	weight    int32
+	canary    bool
+	maxWeight int32
 
 	// The bucket.
 	records []signals.RecordInput
@@ -72,11 +72,12 @@ type world struct {
 	breaches     []string
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return &world{
-		t: t, key: key, stable: oldDigest, fail: map[string]func() error{},
+		t: tb, key: key, stable: oldDigest, fail: map[string]func() error{},
 		quorum: signals.Quorum{Groups: []signals.GroupQuorum{{Group: "payments-leads", Count: 1}, {Group: "risk", Count: 1}}},
 	}
 }
@@ -326,9 +327,9 @@ func (w *world) count(kind signals.RecordKind) (n int) {
 // predicate decodes the last record of a kind.
 func predicate[T any](w *world, kind signals.RecordKind) T {
 	var out T
-	for i := len(w.records) - 1; i >= 0; i-- {
-		if w.records[i].Kind == kind {
-			require.NoError(w.t, json.Unmarshal(w.records[i].Predicate, &out))
+	for _, r := range slices.Backward(w.records) {
+		if r.Kind == kind {
+			require.NoError(w.t, json.Unmarshal(r.Predicate, &out))
 			return out
 		}
 	}
@@ -343,7 +344,8 @@ type run struct {
 	t testing.TB
 }
 
-func (w *world) start(t testing.TB) *run {
+func (w *world) start(tb testing.TB) *run {
+	tb.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
@@ -358,7 +360,7 @@ func (w *world) start(t testing.TB) *run {
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
-	return &run{env, w, t}
+	return &run{env, w, tb}
 }
 
 // execute runs the release to its end and returns its outcome.
