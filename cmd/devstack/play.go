@@ -24,11 +24,18 @@ import (
 // auditor is who asks the evidence: no token, but an account of the bucket.
 const auditor = "auditor"
 
-// notFound is the client's exit status for what is not there.
-const notFound = 4
+// Exit statuses of the client: for what is not there, and for who does not
+// answer.
+const (
+	notFound    = 4
+	unreachable = 7
+)
 
 // untilAsked bounds the phases before somebody is asked for an approval.
 const untilAsked = 2 * time.Minute
+
+// untilAnswered bounds the wait for a gateway or worker that is on its way.
+const untilAnswered = 30 * time.Second
 
 func (d *demo) version(tag string) (seed.Version, error) { return seed.Find(d.state.Versions, tag) }
 
@@ -54,19 +61,27 @@ func (d *demo) show(ctx context.Context, account string, args ...string) error {
 	return cmd.Run()
 }
 
-// ask runs the client as CI and reads its JSON.
+// ask runs the client as CI and reads its JSON. A gateway that can't answer for
+// lack of a worker is asked again for a while: a worker that was just started
+// again takes some seconds to be found.
 func (d *demo) ask(ctx context.Context, into any, args ...string) error {
-	cmd := d.command(ctx, "ci", append(args, "--output=json")...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("waybill %s: %w: %s", args[0], err, strings.TrimSpace(said.String()))
+	args = append(args, "--output=json")
+	for deadline := time.Now().Add(untilAnswered); ; {
+		cmd := d.command(ctx, "ci", args...)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.Output()
+		if err == nil {
+			if err := json.Unmarshal(out, into); err != nil {
+				return fmt.Errorf("waybill %s: its answer: %w", args[0], err)
+			}
+			return nil
+		}
+		if exitStatus(err) != unreachable || time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("waybill %s: %w: %s", args[0], err, strings.TrimSpace(said.String()))
+		}
+		time.Sleep(time.Second)
 	}
-	if err := json.Unmarshal(out, into); err != nil {
-		return fmt.Errorf("waybill %s: its answer: %w", args[0], err)
-	}
-	return nil
 }
 
 // exitStatus is a command's, 0 without an error and -1 if it did not end by

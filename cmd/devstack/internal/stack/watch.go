@@ -18,7 +18,7 @@ import (
 // most restarts times within restartWindow. Without any other part there is no
 // stack, and its end is the stack's.
 const (
-	restarts      = 5
+	restarts      = 20
 	restartWindow = time.Minute
 )
 
