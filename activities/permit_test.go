@@ -1,4 +1,4 @@
-package activities
+package activities_test
 
 import (
 	"context"
@@ -17,8 +17,11 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/activities"
 	"github.com/waybill-dev/waybill/signals"
 )
+
+const inTotoPayload = "application/vnd.in-toto+json"
 
 // signer signs permits as the notary does.
 type signer struct {
@@ -65,7 +68,7 @@ func (s *signer) sign(t *testing.T, payloadType string, statement any) *signals.
 // statement is a good permit's, for a case to spoil.
 func statement(digest, environment, service string, now time.Time) map[string]any {
 	return map[string]any{
-		"_type":         inTotoStatement,
+		"_type":         "https://in-toto.io/Statement/v1",
 		"subject":       []any{map[string]any{"name": "app", "digest": map[string]any{"sha256": strings.TrimPrefix(digest, "sha256:")}}},
 		"predicateType": signals.VSAType,
 		"predicate": map[string]any{
@@ -125,7 +128,7 @@ func TestCheckPermit(t *testing.T) {
 			if c.kind != "" {
 				kind = c.kind
 			}
-			err := CheckPermit(by.sign(t, kind, s), []signals.PublicKey{rotated(t), key}, digest, "prod", "payments-api", now)
+			err := activities.CheckPermit(by.sign(t, kind, s), []signals.PublicKey{rotated(t), key}, digest, "prod", "payments-api", now)
 			if c.says == "" {
 				require.NoError(t, err)
 			} else {
@@ -135,15 +138,15 @@ func TestCheckPermit(t *testing.T) {
 	}
 
 	good := evidence.sign(t, inTotoPayload, statement(digest, "prod", "payments-api", now))
-	require.ErrorContains(t, CheckPermit(nil, []signals.PublicKey{key}, digest, "prod", "payments-api", now), "no permit")
-	require.ErrorContains(t, CheckPermit(good, nil, digest, "prod", "payments-api", now), "no evidence key")
+	require.ErrorContains(t, activities.CheckPermit(nil, []signals.PublicKey{key}, digest, "prod", "payments-api", now), "no permit")
+	require.ErrorContains(t, activities.CheckPermit(good, nil, digest, "prod", "payments-api", now), "no evidence key")
 	unsigned := *good
 	unsigned.Signatures = nil
-	require.Error(t, CheckPermit(&unsigned, []signals.PublicKey{key}, digest, "prod", "payments-api", now))
+	require.Error(t, activities.CheckPermit(&unsigned, []signals.PublicKey{key}, digest, "prod", "payments-api", now))
 	altered := *good
 	altered.Payload = evidence.sign(t, inTotoPayload, statement(digest, "prod", "other", now)).Payload
-	require.ErrorContains(t, CheckPermit(&altered, []signals.PublicKey{key}, digest, "prod", "payments-api", now), "not signed")
-	require.ErrorContains(t, CheckPermit(good, []signals.PublicKey{{ID: "evidence-1", PEM: "nonsense"}}, digest, "prod", "payments-api", now), `evidence key "evidence-1"`)
+	require.ErrorContains(t, activities.CheckPermit(&altered, []signals.PublicKey{key}, digest, "prod", "payments-api", now), "not signed")
+	require.ErrorContains(t, activities.CheckPermit(good, []signals.PublicKey{{ID: "evidence-1", PEM: "nonsense"}}, digest, "prod", "payments-api", now), `evidence key "evidence-1"`)
 }
 
 // rotated is another valid evidence key, as during a rotation.
