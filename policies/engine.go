@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing/fstest"
@@ -64,17 +63,18 @@ func Load(ctx context.Context, dir string) (*Engine, error) {
 // read takes the bundle's files into memory, so that what is digested is what
 // is evaluated.
 func read(dir string) (fstest.MapFS, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
 	files := fstest.MapFS{}
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !belongs(entry.Name()) {
 			return err
 		}
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(dir, name)
-		files[filepath.ToSlash(relative)] = &fstest.MapFile{Data: content, Mode: 0o444}
+		content, err := fs.ReadFile(root.FS(), name)
+		files[name] = &fstest.MapFile{Data: content, Mode: 0o444}
 		return err
 	})
 	if err == nil && files[".manifest"] == nil {

@@ -167,18 +167,18 @@ func elementOf(t reflect.Type, name string) (reflect.Type, bool) {
 	if t.Kind() == reflect.Map {
 		return t.Elem(), true
 	}
-	for i := range t.NumField() {
-		if fieldName(t.Field(i)) == name {
-			return t.Field(i).Type, true
+	for field := range t.Fields() {
+		if fieldName(field) == name {
+			return field.Type, true
 		}
 	}
 	return nil, false
 }
 
 func fieldNames(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = fieldName(t.Field(i))
+	var names []string
+	for field := range t.Fields() {
+		names = append(names, fieldName(field))
 	}
 	return names
 }

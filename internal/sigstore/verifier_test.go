@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,7 @@ func serve(t *testing.T, referrers bool) string {
 // image pushes a new image without papers and returns it.
 func (b *bed) image() signals.Artifact {
 	repository := b.host + "/payments-api"
-	img, err := sigtest.Image{Binary: []byte("binary"), Arch: "amd64", Labels: map[string]string{"serial": fmt.Sprint(b.serial.Add(1))}}.Build()
+	img, err := sigtest.Image{Binary: []byte("binary"), Arch: "amd64", Labels: map[string]string{"serial": strconv.Itoa(int(b.serial.Add(1)))}}.Build()
 	require.NoError(b, err)
 	ref, err := sigtest.Push(b.Context(), repository, img)
 	require.NoError(b, err)

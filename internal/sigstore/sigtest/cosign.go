@@ -77,7 +77,7 @@ func (c Cosign) Attest(ctx context.Context, image string, key Key, form Form, pr
 	if err != nil {
 		return fmt.Errorf("predicate %s: %w", predicateType, err)
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }() // a leftover in the temporary folder harms nothing
 	_, err = file.Write(body)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("predicate %s: %w", predicateType, err)

@@ -24,11 +24,11 @@ func Installed(ctx context.Context) (Cosign, error) {
 		}
 		root = filepath.Dir(root)
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(root, "deploy/tools/install.sh"), "cosign").CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(root, "deploy", "tools", "install.sh"), "cosign").CombinedOutput()
 	if err != nil {
 		return Cosign{}, fmt.Errorf("installing cosign: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return Cosign{Path: filepath.Join(root, ".tools/bin/cosign")}, nil
+	return Cosign{Path: filepath.Join(root, ".tools", "bin", "cosign")}, nil
 }
 
 func exists(path string) bool {
