@@ -30,16 +30,10 @@ type login struct {
 }
 
 func openStore() (*store, error) {
-	home := os.Getenv("WAYBILL_HOME")
-	if home == "" {
-		config, err := os.UserConfigDir()
-		if err != nil {
-			// Without a home there is nothing stored; a token can still be given.
-			return &store{Logins: map[string]login{}}, nil
-		}
-		home = filepath.Join(config, "waybill")
+	s := &store{path: credentials(), Logins: map[string]login{}}
+	if s.path == "" {
+		return s, nil
 	}
-	s := &store{path: filepath.Join(home, "credentials.json")}
 	raw, err := os.ReadFile(s.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("stored logins: %w", err)
@@ -53,6 +47,18 @@ func openStore() (*store, error) {
 		s.Logins = map[string]login{}
 	}
 	return s, nil
+}
+
+// credentials is the file that keeps logins, "" if the user has no home. Without
+// one nothing is stored; a token can still be given.
+func credentials() string {
+	if home := os.Getenv("WAYBILL_HOME"); home != "" {
+		return filepath.Join(home, "credentials.json")
+	}
+	if config, err := os.UserConfigDir(); err == nil {
+		return filepath.Join(config, "waybill", "credentials.json")
+	}
+	return ""
 }
 
 // save replaces the file in one step, so that it is never half written.

@@ -18,8 +18,6 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func ptr(v float64) *float64 { return &v }
-
 // moment is a release in the middle of things, seen at noon.
 func moment() (wire.Release, time.Time) {
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
@@ -44,7 +42,7 @@ func moment() (wire.Release, time.Time) {
 			}},
 			Next: []signals.NextAction{{Who: "on-call", What: "stop it and put everything back", Command: "waybill abort payments-api-prod-1 --reason '…'"}},
 			Live: &signals.WatchProgress{Phase: signals.Canary, Weight: 5, Taken: 7, Extension: 1, Ends: noon.Add(42 * time.Second), Checks: []signals.CheckResult{
-				{Check: "errors", Verdict: signals.Pass, Canary: ptr(0.00213), Stable: ptr(0.002), Bound: "≤ 1% and ≤ 2 × stable"},
+				{Check: "errors", Verdict: signals.Pass, Canary: new(0.00213), Stable: new(0.002), Bound: "≤ 1% and ≤ 2 × stable"},
 				{Check: "p99", Verdict: signals.Insufficient, Bound: "≤ 0.3 s", Reason: "12 samples, want 20"},
 			}},
 		},
@@ -55,7 +53,7 @@ func ended() (wire.Release, time.Time) {
 	r, noon := moment()
 	r.Execution.State, r.Live, r.Weight = wire.Completed, nil, 0
 	r.Windows = []signals.WindowStatus{{Phase: signals.Canary, Weight: 5, Verdict: signals.Fail, Reason: "errors over the bound", Checks: []signals.CheckResult{
-		{Check: "errors", Verdict: signals.Fail, Canary: ptr(0.08), Stable: ptr(0.002), Bound: "≤ 1%", Reason: "8% of 250 requests failed"},
+		{Check: "errors", Verdict: signals.Fail, Canary: new(0.08), Stable: new(0.002), Bound: "≤ 1%", Reason: "8% of 250 requests failed"},
 	}}}
 	r.Outcome = &signals.Outcome{
 		Kind: signals.RolledBack, Phase: signals.Canary, Reasons: []string{"check errors failed at 5%"},
@@ -93,13 +91,13 @@ func TestViewIsAsDrawn(t *testing.T) {
 
 func TestForeignTextCannotSteerTheTerminal(t *testing.T) {
 	r, noon := moment()
-	r.Approval.Given[0].Reason = "fine\x1b[2J\x1b]0;owned\a\nnext: nothing‮"
+	r.Approval.Given[0].Reason = "fine\x1b[2J\x1b]0;owned\a\nnext: nothing\u202e"
 	r.Service = "pay\rments"
 	for _, text := range []string{view(r, noon, newStyles(&bytes.Buffer{})), whatShips(r), strings.Join(changes(wire.Release{}, r), "|")} {
 		assert.NotContains(t, text, "\x1b")
 		assert.NotContains(t, text, "\r")
 		assert.NotContains(t, text, "\a")
-		assert.NotContains(t, text, "‮")
+		assert.NotContains(t, text, "\u202e")
 	}
 }
 
@@ -114,7 +112,7 @@ func TestChangesAreToldOnce(t *testing.T) {
 
 	later, _ := moment()
 	later.Live.Checks[1].Verdict = signals.Fail
-	later.Live.Checks[1].Canary = ptr(0.9)
+	later.Live.Checks[1].Canary = new(0.9)
 	assert.Equal(t, []string{"canary at 5%: p99 fail, canary 0.9 (≤ 0.3 s)"}, changes(now, later))
 
 	gone, _ := moment()

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestConfigFillsInAndFindsItsFiles(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "catalog"), c.Catalog, "paths count from the file's directory")
 	assert.Equal(t, filepath.Join(dir, "keys", "evidence.pub"), c.Trust.Evidence[0].PublicKey)
 	assert.Equal(t, "/etc/waybill/policies", c.Policies)
-	assert.Equal(t, 48.0, c.retention().Hours())
+	assert.Equal(t, 48*time.Hour, c.retention(), "the longest counts")
 }
 
 func TestARoleDemandsItsOwnPartOnly(t *testing.T) {

@@ -176,10 +176,7 @@ func TestBadRequestsAreListedFaultByFault(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var problem wire.Problem
 			assert.Equal(t, tc.status, d.call("ci", "POST", "/v1/releases", tc.body, &problem))
-			text := problem.Detail
-			for _, e := range problem.Errors {
-				text += "\n" + e.Message
-			}
+			text := fmt.Sprint(problem.Detail, problem.Errors)
 			for _, want := range tc.says {
 				assert.Contains(t, text, want)
 			}

@@ -29,8 +29,7 @@ var refusals = map[string]int{
 // problem turns an error of Temporal, or of a workflow through Temporal, into
 // an answer. what says what was attempted, for the text.
 func problem(err error, what string) error {
-	var refused *temporal.ApplicationError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		status, known := refusals[refused.Type()]
 		if !known {
 			status = http.StatusInternalServerError
@@ -78,8 +77,8 @@ func explain(err error) string {
 }
 
 func is[E error](err error) bool {
-	var target E
-	return errors.As(err, &target)
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // invalid lists each fault of a request by itself.

@@ -71,7 +71,7 @@ func TestLoginAndWhoami(t *testing.T) {
 func TestTokensAreNeverLogged(t *testing.T) {
 	d := open(t)
 	token := d.token("ci")
-	req, err := http.NewRequestWithContext(t.Context(), "GET", d.URL+"/v1/whoami?access_token="+token, http.NoBody)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.URL+"/v1/whoami?access_token="+token, http.NoBody)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := http.DefaultClient.Do(req)

@@ -208,8 +208,7 @@ func rootCause(err error) string {
 		}
 		err = inner
 	}
-	var app *temporal.ApplicationError
-	if errors.As(err, &app) {
+	if app, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return app.Message()
 	}
 	return err.Error()

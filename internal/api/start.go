@@ -83,8 +83,7 @@ func (s *server) start(ctx context.Context, in *startInput) (*startOutput, error
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	run, err := s.Temporal.ExecuteWorkflow(ctx, startOptions(id, request, who.Subject), signals.ReleaseWorkflow, request)
-	var taken *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &taken) {
+	if taken, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
 		return nil, huma.Error409Conflict(fmt.Sprintf(
 			"release %s exists already (run %s), and an id is used once only; see it with: waybill status %s", id, taken.RunId, id))
 	}

@@ -174,8 +174,7 @@ func classify(issuer string, err error) error {
 	if strings.Contains(err.Error(), "fetching keys") {
 		return fmt.Errorf("%w: %s: %w", ErrIssuer, issuer, err)
 	}
-	var expired *oidc.TokenExpiredError
-	if errors.As(err, &expired) {
+	if expired, ok := errors.AsType[*oidc.TokenExpiredError](err); ok {
 		return fmt.Errorf("%w: it expired at %s; log in again", ErrToken, expired.Expiry.UTC().Format(time.RFC3339))
 	}
 	return fmt.Errorf("%w: %w", ErrToken, err)

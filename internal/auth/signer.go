@@ -77,9 +77,11 @@ func Nonce() string {
 // dsseKey adapts the key to the dsse library.
 type dsseKey struct{ *Signer }
 
+// Sign signs the SHA-256 of data; the signature is ASN.1.
 func (k dsseKey) Sign(_ context.Context, data []byte) ([]byte, error) {
 	sum := sha256.Sum256(data)
 	return k.key.Sign(rand.Reader, sum[:], crypto.SHA256)
 }
 
+// KeyID is the id that envelopes name the key by.
 func (k dsseKey) KeyID() (string, error) { return k.id, nil }

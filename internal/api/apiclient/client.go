@@ -3,6 +3,7 @@ package apiclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,14 +36,11 @@ type Error struct{ wire.Problem }
 
 // Error gives the detail and each fault on a line of its own.
 func (e *Error) Error() string {
-	text := e.Detail
-	if text == "" {
-		text = e.Title
-	}
+	lines := []string{cmp.Or(e.Detail, e.Title)}
 	for _, fault := range e.Errors {
-		text += "\n  " + strings.TrimSpace(fault.Location+" "+fault.Message)
+		lines = append(lines, strings.TrimSpace(fault.Location+" "+fault.Message))
 	}
-	return text
+	return strings.Join(lines, "\n  ")
 }
 
 // Bounds of a call: how long to wait for an answer beyond what was asked for,
@@ -75,13 +73,15 @@ func (c *Client) Start(ctx context.Context, request []byte, id string) (wire.Sta
 		query.Set("id", id)
 	}
 	var out wire.Started
-	return out, c.send(ctx, http.MethodPost, "/v1/releases", query, request, &out)
+	err := c.send(ctx, http.MethodPost, "/v1/releases", query, request, &out)
+	return out, err
 }
 
 // Release is where a release stands.
 func (c *Client) Release(ctx context.Context, id string) (wire.Release, error) {
 	var out wire.Release
-	return out, c.get(ctx, release(id, ""), nil, &out)
+	err := c.get(ctx, release(id, ""), nil, &out)
+	return out, err
 }
 
 // Outcome waits up to wait (at most a minute) for a release's end.
@@ -89,19 +89,22 @@ func (c *Client) Outcome(ctx context.Context, id string, wait time.Duration) (wi
 	ctx, cancel := context.WithTimeout(ctx, wait+patience)
 	defer cancel()
 	var out wire.Ended
-	return out, c.get(ctx, release(id, "/outcome"), url.Values{"wait": {wait.String()}}, &out)
+	err := c.get(ctx, release(id, "/outcome"), url.Values{"wait": {wait.String()}}, &out)
+	return out, err
 }
 
 // Decide approves or denies.
 func (c *Client) Decide(ctx context.Context, id string, d wire.Decision) (signals.Receipt, error) {
 	var out signals.Receipt
-	return out, c.post(ctx, release(id, "/approvals"), d, &out)
+	err := c.post(ctx, release(id, "/approvals"), d, &out)
+	return out, err
 }
 
 // Command commands a running release.
 func (c *Client) Command(ctx context.Context, id string, command wire.Command) (signals.Receipt, error) {
 	var out signals.Receipt
-	return out, c.post(ctx, release(id, "/commands"), command, &out)
+	err := c.post(ctx, release(id, "/commands"), command, &out)
+	return out, err
 }
 
 // Filter narrows a list; empty fields don't.
@@ -121,19 +124,22 @@ func (c *Client) List(ctx context.Context, f Filter) (wire.List, error) {
 		}
 	}
 	var out wire.List
-	return out, c.get(ctx, "/v1/releases", query, &out)
+	err := c.get(ctx, "/v1/releases", query, &out)
+	return out, err
 }
 
 // Lane is the state of one service's lane in one environment.
 func (c *Client) Lane(ctx context.Context, environment, service string) (signals.LaneStatus, error) {
 	var out signals.LaneStatus
-	return out, c.get(ctx, "/v1/lanes/"+url.PathEscape(environment)+"/"+url.PathEscape(service), nil, &out)
+	err := c.get(ctx, "/v1/lanes/"+url.PathEscape(environment)+"/"+url.PathEscape(service), nil, &out)
+	return out, err
 }
 
 // Whoami is who the gateway takes the caller for.
 func (c *Client) Whoami(ctx context.Context) (wire.Whoami, error) {
 	var out wire.Whoami
-	return out, c.get(ctx, "/v1/whoami", nil, &out)
+	err := c.get(ctx, "/v1/whoami", nil, &out)
+	return out, err
 }
 
 // Login tells how to get a token. It needs none itself.
@@ -141,7 +147,8 @@ func (c *Client) Login(ctx context.Context) (wire.Login, error) {
 	open := *c
 	open.token = func(context.Context) (string, error) { return "", nil }
 	var out wire.Login
-	return out, open.get(ctx, "/v1/auth-config", nil, &out)
+	err := open.get(ctx, "/v1/auth-config", nil, &out)
+	return out, err
 }
 
 func release(id, rest string) string { return "/v1/releases/" + url.PathEscape(id) + rest }

@@ -50,7 +50,7 @@ func (r *release) run(ctx workflow.Context, raw []byte) (signals.Outcome, error)
 	info := workflow.GetInfo(ctx)
 	request, err := signals.ParseRequest(raw)
 	if err != nil {
-		return signals.Outcome{Kind: signals.Rejected, Reasons: []string{err.Error()}}, nil
+		return signals.Outcome{Kind: signals.Rejected, Reasons: []string{err.Error()}}, nil //nolint:nilerr // a bad request is an outcome
 	}
 	if request.Reason == ReasonFail {
 		return signals.Outcome{}, temporal.NewNonRetryableApplicationError("stable could not be restored", signals.ErrUndo, nil)
