@@ -87,7 +87,7 @@ func mounts() ([]mount, error) {
 		return nil, fmt.Errorf("list the mounts: %w", err)
 	}
 	var all []mount
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		if fields := strings.Fields(line); len(fields) >= 3 {
 			all = append(all, mount{at: fields[1], kind: fields[2]})
 		}
@@ -125,8 +125,8 @@ func containerProcesses(id string) ([]int, error) {
 			if err != nil || e.Name() != "cgroup.procs" {
 				return nil //nolint:nilerr // a cgroup that vanished on the way has no processes
 			}
-			text, _ := os.ReadFile(path)
-			for _, field := range strings.Fields(string(text)) {
+			text, _ := os.ReadFile(path) //nolint:gosec // the kernel has no links in there
+			for field := range strings.FieldsSeq(string(text)) {
 				if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
 					pids = append(pids, pid)
 				}
@@ -171,7 +171,7 @@ func removeShimSockets(dir string) error {
 // shimAddresses lists the sockets of the node's shims, which containerd keeps
 // in a folder that all of a machine's containerds share.
 func shimAddresses(dir string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "state/io.containerd.runtime.v2.task/*/*/address"))
+	files, err := filepath.Glob(dir + "/state/io.containerd.runtime.v2.task/*/*/address")
 	var sockets []string
 	for _, file := range files {
 		if text, err := os.ReadFile(file); err == nil {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -48,7 +48,7 @@ type imageServer struct {
 
 func newImageServer(t *testing.T) *imageServer {
 	t.Helper()
-	s := &imageServer{handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
+	s := &imageServer{handler: registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))}
 	server := httptest.NewServer(s.handler)
 	t.Cleanup(server.Close)
 	s.port = server.Listener.Addr().(*net.TCPAddr).Port

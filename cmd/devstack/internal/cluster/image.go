@@ -68,7 +68,7 @@ func buildPause(ctx context.Context, dir string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "pause")
-	if err := os.WriteFile(source, pauseSource, 0o644); err != nil {
+	if err := os.WriteFile(source, pauseSource, 0o600); err != nil {
 		return nil, fmt.Errorf("build the pause program: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", program, source)

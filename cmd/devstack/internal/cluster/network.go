@@ -37,8 +37,8 @@ const blocks = 128
 
 func blockAt(i int) block {
 	return block{
-		link: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(2 * i), 0}), 24),
-		pods: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(2*i + 1), 0}), 24),
+		link: netip.MustParsePrefix(fmt.Sprintf("10.213.%d.0/24", 2*i)),
+		pods: netip.MustParsePrefix(fmt.Sprintf("10.213.%d.0/24", 2*i+1)),
 	}
 }
 
@@ -80,7 +80,7 @@ func usedPrefixes() ([]netip.Prefix, error) {
 // significant byte first.
 func parseRoutes(table string) []netip.Prefix {
 	var routes []netip.Prefix
-	for _, line := range strings.Split(table, "\n") {
+	for line := range strings.SplitSeq(table, "\n") {
 		fields := strings.Fields(line)
 		if len(fields) < 8 {
 			continue

@@ -60,7 +60,7 @@ func (n *node) startRuntime(ctx context.Context) error {
 // registry's.
 func (n *node) writeRuntimeConfig(ctx context.Context) error {
 	for _, dir := range []string{"root", "state", "cni/net.d", "registry"} {
-		if err := os.MkdirAll(n.path(dir), 0o755); err != nil {
+		if err := os.MkdirAll(n.path(dir), 0o750); err != nil {
 			return fmt.Errorf("make the node's folders: %w", err)
 		}
 	}
@@ -78,10 +78,10 @@ func (n *node) writeRuntimeConfig(ctx context.Context) error {
 			"server = %q\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", mirror, mirror)
 	}
 	for name, text := range files {
-		if err := os.MkdirAll(filepath.Dir(n.path(name)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(n.path(name)), 0o750); err != nil {
 			return fmt.Errorf("make the node's folders: %w", err)
 		}
-		if err := os.WriteFile(n.path(name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(n.path(name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write the node's settings: %w", err)
 		}
 	}
@@ -95,7 +95,7 @@ func (n *node) snapshotter(ctx context.Context) string {
 	defer func() { _ = os.RemoveAll(probe) }()
 	options := "lowerdir=" + probe + "/a,upperdir=" + probe + "/b,workdir=" + probe + "/c"
 	for _, dir := range []string{"a", "b", "c", "d"} {
-		if os.MkdirAll(filepath.Join(probe, dir), 0o755) != nil {
+		if os.MkdirAll(filepath.Join(probe, dir), 0o750) != nil {
 			return "native"
 		}
 	}
@@ -223,11 +223,11 @@ func makeCgroups(id string) error {
 		// hierarchy of version 1 has no such file.
 		control := filepath.Join(root, "cgroup.subtree_control")
 		if _, err := os.Stat(control); err == nil && len(roots) == 1 {
-			if err := os.WriteFile(control, []byte("+cpu +cpuset +memory +pids"), 0o644); err != nil {
+			if err := os.WriteFile(control, []byte("+cpu +cpuset +memory +pids"), 0o600); err != nil {
 				return fmt.Errorf("hand the cgroup controllers down from %s: %w", root, err)
 			}
 		}
-		if err := os.Mkdir(filepath.Join(root, cgroupName(id)), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.Mkdir(filepath.Join(root, cgroupName(id)), 0o750); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make the node's cgroup: %w", err)
 		}
 	}

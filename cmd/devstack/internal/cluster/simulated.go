@@ -83,7 +83,7 @@ func buildKWOK(ctx context.Context, o Options) error {
 	return timed(o, "kwok, built", func() error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 		defer cancel()
-		script := filepath.Join(o.Tools, "../../deploy/tools/install.sh")
+		script := filepath.Join(o.Tools, "..", "..", "deploy", "tools", "install.sh")
 		out, err := exec.CommandContext(ctx, "bash", script, "kwok").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s kwok: %w: %s", script, err, out)

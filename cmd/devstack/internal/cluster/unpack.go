@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ func unpack(ctx context.Context, image, dir string) (executable, error) {
 	if err != nil {
 		return executable{}, fmt.Errorf("pull %s: %w", image, err)
 	}
-	argv := append(config.Config.Entrypoint, config.Config.Cmd...)
+	argv := slices.Concat(config.Config.Entrypoint, config.Config.Cmd)
 	if len(argv) == 0 {
 		return executable{}, fmt.Errorf("image %s says not what it runs", image)
 	}
@@ -61,7 +62,7 @@ func unpack(ctx context.Context, image, dir string) (executable, error) {
 // extract writes an image's regular files below root, which is there only when
 // all of them are.
 func extract(image v1.Image, root string) error {
-	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(root), 0o750); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp(filepath.Dir(root), "unpack")
@@ -109,7 +110,7 @@ func writeFile(inside *os.Root, file string, mode fs.FileMode, content io.Reader
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(out, content); err != nil { //nolint:gosec // the image is the developer's own
+	if _, err := io.Copy(out, content); err != nil {
 		_ = out.Close()
 		return err
 	}

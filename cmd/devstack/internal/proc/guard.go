@@ -103,13 +103,13 @@ func startGuard(stateDir string, lock *os.File) (*guard, error) {
 		return nil, fmt.Errorf("make the guard's pipe: %w", err)
 	}
 	defer func() { _ = up.Close() }()
-	log, err := os.OpenFile(filepath.Join(stateDir, "logs", "guard.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(filepath.Join(stateDir, "logs", "guard.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the folder is the caller's
 	if err != nil {
 		_, _ = write.Close(), upWrite.Close()
 		return nil, fmt.Errorf("open the guard's log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
+	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...) //nolint:gosec // it is this program
 	cmd.Env = append(baseEnv(), guardMark+"=1")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{read, lock, upWrite}

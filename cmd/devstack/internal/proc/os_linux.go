@@ -18,7 +18,7 @@ func childAttributes() *syscall.SysProcAttr {
 
 // stat reads the state letter and the start time of a process.
 func stat(pid int) (state, started string) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number names no other file
 	if err != nil {
 		return "", ""
 	}
@@ -60,7 +60,7 @@ func marked(mark string) []int {
 		if err != nil {
 			continue
 		}
-		for _, variable := range bytes.Split(environ, []byte{0}) {
+		for variable := range bytes.SplitSeq(environ, []byte{0}) {
 			if string(variable) == mark {
 				pids = append(pids, pid)
 				break

@@ -117,7 +117,7 @@ func (p *Process) start(ctx context.Context, logMode int) error {
 
 // spawn forks the process and puts it on the ledger.
 func (p *Process) spawn(logMode int) (*run, error) {
-	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|logMode, 0o644)
+	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|logMode, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open its log: %w", err)
 	}

@@ -57,10 +57,11 @@ func FreePort() (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("find a free port: %w", err)
 		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		if err := listener.Close(); err != nil {
-			return 0, fmt.Errorf("find a free port: %w", err)
+		address, known := listener.Addr().(*net.TCPAddr)
+		if err := listener.Close(); err != nil || !known {
+			return 0, fmt.Errorf("find a free port: closing %s: %w", listener.Addr(), err)
 		}
+		port := address.Port
 		if !handedOut[port] {
 			handedOut[port] = true
 			return port, nil

@@ -48,7 +48,7 @@ func New(stateDir string) (*Supervisor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(stateDir, "logs"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(stateDir, "logs"), 0o750); err != nil { //nolint:gosec // the folder is the caller's
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	lock, err := acquire(stateDir)

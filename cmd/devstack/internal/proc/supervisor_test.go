@@ -70,7 +70,6 @@ func TestPartThatDiesEarlyIsAnErrorWithItsLog(t *testing.T) {
 	_, err := s.Start(t.Context(), childPart("broken", pids, func(context.Context) error { return errors.New("no") }))
 	require.ErrorContains(t, err, "ended by itself: exit status 1")
 	require.ErrorContains(t, err, "the shelf is empty")
-
 }
 
 func TestEndOfAReadyPartIsReported(t *testing.T) {

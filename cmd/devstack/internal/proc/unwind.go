@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,8 +50,7 @@ func (l ledger) put(e entry) ledger {
 // patience with processes, not the unwinding.
 func (l ledger) unwind(ctx context.Context, mark string) error {
 	var errs []error
-	for i := len(l) - 1; i >= 0; i-- {
-		e := l[i]
+	for _, e := range slices.Backward(l) {
 		var err error
 		if e.Argv == nil {
 			err = terminate(ctx, e)
