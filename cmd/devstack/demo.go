@@ -174,7 +174,7 @@ func (d *demo) release(ctx context.Context, tag, ticket, reason string, want sig
 // release, with the auditor's credentials and a public key and nothing else.
 func (d *demo) evidence(ctx context.Context, release string) error {
 	d.say("== 4. The evidence: nothing altered, nothing left out ==")
-	if err := d.show(ctx, auditor, d.evidenceArgs("verify")...); err != nil {
+	if err := d.show(ctx, auditor, "evidence", "verify"); err != nil {
 		return fmt.Errorf("the evidence does not verify: %w", err)
 	}
 	d.say("== 5. Five questions about the release of v3, answered from the bucket alone ==")
@@ -186,7 +186,7 @@ func (d *demo) evidence(ctx context.Context, release string) error {
 		{"spread", "How far had it spread?"},
 	} {
 		d.say("%s", question.text)
-		if err := d.show(ctx, auditor, d.evidenceArgs("ask", question.topic, release)...); err != nil {
+		if err := d.show(ctx, auditor, "evidence", "ask", question.topic, release); err != nil {
 			return fmt.Errorf("the bucket does not answer %q: %w", question.text, err)
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/waybill-dev/waybill/cmd/devstack/internal/objectstore"
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/seed"
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/stack"
 	"github.com/waybill-dev/waybill/signals"
@@ -44,7 +43,11 @@ func (d *demo) command(ctx context.Context, account string, args ...string) *exe
 	cmd := exec.CommandContext(ctx, d.client, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
-	cmd.Env = append(os.Environ(), "WAYBILL_GATEWAY="+d.state.Gateway, "WAYBILL_HOME="+d.home)
+	// The user's own logins, at AWS or at another gateway, must not meddle.
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "WAYBILL_")
+	})
+	cmd.Env = append(own, "WAYBILL_GATEWAY="+d.state.Gateway, "WAYBILL_HOME="+d.home)
 	if account == auditor {
 		cmd.Env = append(cmd.Env, stack.Layout{Dir: d.state.Dir}.AuditorEnv()...)
 	} else {
@@ -167,13 +170,6 @@ func (d *demo) awaitsApproval(ctx context.Context, release string) (bool, error)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
-}
-
-// evidenceArgs are the arguments of an evidence command on the stack's bucket.
-func (d *demo) evidenceArgs(args ...string) []string {
-	out := append([]string{"evidence"}, args...)
-	return append(out, "--bucket="+objectstore.Bucket, "--endpoint="+d.state.ObjectStore, "--region="+objectstore.Region,
-		"--keys="+strings.Join(d.state.EvidenceKeys, ","))
 }
 
 // load is what the load generator has counted so far.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,8 +72,8 @@ func (l Layout) GatewayConfig() string { return l.at("gateway.yaml") }
 // configuration, as a shell would read them.
 func (l Layout) NotaryEnv() string { return l.at("keys", "notary.env") }
 
-// AuditorEnv is what the auditor's account needs in the environment, as the
-// stack wrote it.
+// AuditorEnv is what the auditor needs in the environment, as the stack wrote
+// it: the bucket, an account that may read it, and the public keys.
 func (l Layout) AuditorEnv() []string {
 	text, err := os.ReadFile(l.auditorEnv())
 	if err != nil {
@@ -123,9 +124,8 @@ func Forget(dir string) error {
 // take it for "the stack is up".
 func (s State) save(auditor objectstore.Credentials) error {
 	l := Layout{s.Dir}
-	variables := append(auditor.Env(s.ObjectStore),
-		"WAYBILL_GATEWAY="+s.Gateway, "TEMPORAL_ADDRESS="+s.Temporal, "KUBECONFIG="+s.Kubeconfig,
-		"WAYBILL_BUCKET="+s.Bucket)
+	reading := append(auditor.Env(s.ObjectStore), "WAYBILL_BUCKET="+s.Bucket, "WAYBILL_EVIDENCE_KEYS="+strings.Join(s.EvidenceKeys, ","))
+	variables := slices.Concat(reading, []string{"WAYBILL_GATEWAY=" + s.Gateway, "TEMPORAL_ADDRESS=" + s.Temporal, "KUBECONFIG=" + s.Kubeconfig})
 	var env strings.Builder
 	env.WriteString("# For a shell: . " + l.envFile() + "\n# The S3 account may read evidence and nothing else.\n")
 	for _, v := range variables {
@@ -135,7 +135,7 @@ func (s State) save(auditor objectstore.Credentials) error {
 	if err := os.WriteFile(l.envFile(), []byte(env.String()), 0o600); err != nil {
 		return fmt.Errorf("write the stack's environment: %w", err)
 	}
-	if err := os.WriteFile(l.auditorEnv(), []byte(strings.Join(auditor.Env(s.ObjectStore), "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(l.auditorEnv(), []byte(strings.Join(reading, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the auditor's environment: %w", err)
 	}
 	return writeJSON(l.stateFile(), s)
