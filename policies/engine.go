@@ -67,7 +67,7 @@ func read(dir string) (fstest.MapFS, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read from
 	files := fstest.MapFS{}
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !belongs(entry.Name()) {

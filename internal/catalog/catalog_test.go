@@ -85,7 +85,7 @@ func TestDemoCatalog(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, staging.Tier)
 	require.Equal(t, prod.Checks, staging.Checks, "an anchor gives both the same checks")
-	require.InDelta(t, 0.08, *staging.Checks[0].Max, 1e-9)
+	require.InDelta(t, 0.1, *staging.Checks[0].Max, 1e-9)
 	require.Len(t, c.Entries(), 2)
 }
 
@@ -131,7 +131,7 @@ func TestFaultsAreNamed(t *testing.T) {
 		"fields for list":           {"images: [", "images: {a: [", "did not find expected"},
 		"text for list":             {`images: ["127.0.0.1:5000/payments-api"]`, "images: app", `images: want a list, found "app"`},
 		"second document":           {"environments:", "---\nenvironments:", "more than one document"},
-		"threshold not a number":    {"max: 0.08", "max: .nan", "checks[0].max: want a number"},
+		"threshold not a number":    {"max: 0.1", "max: .nan", "checks[0].max: want a number"},
 
 		"service out of form":   {"service: payments-api", "service: Payments", "service: \"Payments\": want lower case"},
 		"file of another name":  {"service: payments-api", "service: payments", "name it payments.yaml"},
@@ -191,15 +191,15 @@ func TestFaultsAreNamed(t *testing.T) {
 		"check twice":          {"name: latency-p99", "name: error-ratio", `checks[1].name: "error-ratio" stands twice`},
 		"unknown kind":         {"kind: latency", "kind: speed", `checks[1].kind: "speed"`},
 		"no bound":             {"max: 0.9\n", "\n", "checks[2]: want a bound"},
-		"error ratio above 1":  {"max: 0.08", "max: 8", "checks[0].max: 8: want a ratio, 0 to 1"},
+		"error ratio above 1":  {"max: 0.1", "max: 8", "checks[0].max: 8: want a ratio, 0 to 1"},
 		"negative latency":     {"max: 0.5", "max: -0.5", "checks[1].max: -0.5: want no negative"},
 		"latency of zero":      {"max: 0.5", "max: 0", "checks[1].max: 0: no latency is 0"},
 		"min above max":        {"max: 0.9\n", "max: 0.9\n        min: 0.95\n", "checks[2].min: 0.95: above max 0.9"},
 		"ratio of zero":        {"maxRatio: 2,", "maxRatio: 0,", "versusStable.maxRatio: want a number above 0"},
 		"negative ratio":       {"minRatio: 0.98,", "minRatio: -1,", "versusStable.minRatio: want a number above 0"},
 		"ratios crossed":       {"maxRatio: 2,", "maxRatio: 2, minRatio: 3,", "above maxRatio; nothing could pass"},
-		"versus nothing":       {"{maxRatio: 2, slack: 0.05}", "{slack: 0.05}", "want maxRatio or minRatio"},
-		"negative slack":       {"slack: 0.1", "slack: -0.1", "slack: -0.1"},
+		"versus nothing":       {"{maxRatio: 2, slack: 0.06}", "{slack: 0.05}", "want maxRatio or minRatio"},
+		"negative slack":       {"slack: 0.25", "slack: -0.25", "slack: -0.25"},
 		"no samples":           {"minSamples: 20", "minSamples: 0", "checks[0].minSamples: 0: want how many"},
 		"unknown consequence":  {"onOutage: rollback", "onOutage: ignore", `checks[0].onOutage: "ignore": want rollback or hold`},
 		"consequence missing":  {"onInsufficient: rollback\n", "\n", `checks[0].onInsufficient: ""`},
@@ -223,7 +223,7 @@ func TestAllFaultsAreListedWithTheirLines(t *testing.T) {
 	dir := demo(t)
 	edit(t, dir, "weight: 50", "weight: 4")
 	edit(t, dir, "group: risk, count: 1", "group: risk, count: 0")
-	edit(t, dir, "max: 0.08", "max: 8")
+	edit(t, dir, "max: 0.1", "max: 8")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger.yaml"), []byte("service: ledger\ncolour: red\n"), 0o600))
 	_, err := Load(dir)
 	for _, want := range []string{

@@ -14,7 +14,11 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	mediatypes "github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/sigstore/cosign/v2/pkg/types"
 	"github.com/stretchr/testify/require"
 
@@ -172,6 +176,41 @@ func TestFormsMayBeMixed(t *testing.T) {
 	require.Empty(t, result.Refusals)
 	require.Len(t, result.Signatures, 2)
 	require.Equal(t, "WARNED", result.Tests[0].Result)
+}
+
+// A registry that has learnt the referrers API since may hold older bundles
+// under the fallback tag alone.
+func TestFallbackTagCountsBesideTheAPI(t *testing.T) {
+	b := newBed(t)
+	withAPI := b.host
+	b.host = serve(t, false)
+	old := b.good(sigtest.Bundle)
+	at, err := name.NewDigest(old.Reference())
+	require.NoError(t, err)
+	image, err := remote.Image(at, remote.WithContext(t.Context()))
+	require.NoError(t, err)
+	_, err = sigtest.Push(t.Context(), withAPI+"/payments-api", image)
+	require.NoError(t, err)
+
+	referrers, err := verifier().referrers(t.Context(), at)
+	require.NoError(t, err)
+	require.Len(t, referrers, 3)
+	index := mutate.IndexMediaType(empty.Index, mediatypes.OCIImageIndex)
+	for _, referrer := range referrers {
+		stored, err := verifier().bundleBytes(t.Context(), at.Context().Digest(referrer.String()))
+		require.NoError(t, err)
+		// Without a subject the API does not list it.
+		bundle, err := mutate.AppendLayers(empty.Image, static.NewLayer(stored, bundleMediaType+".v0.3+json"))
+		require.NoError(t, err)
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: bundle})
+	}
+	moved := signals.Artifact{Repository: withAPI + "/payments-api", Digest: old.Digest}
+	tag, err := name.NewTag(moved.Repository + ":" + strings.Replace(old.Digest, ":", "-", 1))
+	require.NoError(t, err)
+	require.NoError(t, remote.WriteIndex(tag, index, remote.WithContext(t.Context())))
+	result := b.verify(b.input(moved))
+	require.Empty(t, result.Refusals)
+	require.Equal(t, "bundle", result.Signatures[0].Form)
 }
 
 func TestRefusals(t *testing.T) {
