@@ -44,7 +44,7 @@ tools: ## build the pinned tools of the local stack into .tools/ (about 20 minut
 .PHONY: build
 build: ## build waybill, waybilld and devstack into bin/
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/ ./cmd/...
+	go build -o $(BIN)/ ./cmd/...
 
 .PHONY: test
 test: tools ## run go vet, all tests (the end-to-end ones last) and the policies' own tests
