@@ -111,7 +111,7 @@ func show(ctx context.Context, src Source, all versions, keys Keyring) (Shown, e
 	s.Statement = payload
 	if len(keys) > 0 {
 		e := &entry{key: key}
-		_ = e.read(content.Body, keys) // what it finds is in the faults
+		e.read(content.Body, keys) // what it finds is in the faults
 		s.Signer, s.Faults = e.Signer, e.faults
 	}
 	return s, nil

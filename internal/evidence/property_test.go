@@ -17,6 +17,7 @@ import (
 // randomBucket holds one to four releases in up to two lanes, each of one to
 // nine records and its manifest.
 func randomBucket(t *testing.T, rt *rapid.T, signer *evidence.LocalSigner) *bucket {
+	t.Helper()
 	b := &bucket{t: t, signer: signer, bodies: map[string][]byte{}, objects: map[string][]evidence.Recorded{}}
 	heads := map[evidence.Lane]*signals.RecordRef{}
 	for i := range rapid.IntRange(1, 4).Draw(rt, "releases") {

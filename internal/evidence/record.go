@@ -60,30 +60,27 @@ func examine(ctx context.Context, src Source, key Key, all versions, o Options) 
 		return nil, err
 	}
 	e.Lock = content.Lock
-	if err := e.read(content.Body, o.Keys); err != nil {
-		return e, nil
+	if e.read(content.Body, o.Keys) {
+		e.judgeLock(src, o)
 	}
-	e.judgeLock(src, o)
 	return e, nil
 }
 
-var errUnsound = errors.New("record is not sound")
-
-// read takes the record out of the object's bytes, layer by layer; the first
-// layer that does not hold is the fault.
-func (e *entry) read(body []byte, keys Keyring) error {
+// read takes the record out of the object's bytes, layer by layer, and tells
+// whether it is sound; the first layer that does not hold is the fault.
+func (e *entry) read(body []byte, keys Keyring) (sound bool) {
 	if len(body) > MaxBytes {
 		e.fault(Schema, "object is larger than %d bytes", MaxBytes)
-		return errUnsound
+		return false
 	}
 	if digest := signals.Digest(body); digest != e.key.Digest {
 		e.fault(BitFlipped, "the bytes have digest %s", digest)
-		return errUnsound
+		return false
 	}
 	envelope, payload, err := Unseal(body)
 	if err != nil {
 		e.fault(Schema, "%v", err)
-		return errUnsound
+		return false
 	}
 	statement, header, parseErr := ParseStatement(payload)
 	signer, err := keys.Verify(envelope, payload, header.At)
@@ -98,39 +95,38 @@ func (e *entry) read(body []byte, keys Keyring) error {
 		e.fault(Schema, "%v", parseErr)
 	default:
 		e.Statement, e.Header, e.Signer = statement, header, signer
-		return e.judgePlace()
+		e.sound = e.judgePlace()
 	}
-	return errUnsound
+	return e.sound
 }
 
 // judgePlace compares what was signed with where it lies.
-func (e *entry) judgePlace() error {
+func (e *entry) judgePlace() bool {
 	h, k := e.Header, e.key
 	switch {
 	case h.Environment != k.Environment || h.Service != k.Service || h.Release != k.Release:
 		e.fault(ForeignRecord, "it was signed as record %d of release %s in lane %s", h.Sequence, h.Release, Lane{h.Environment, h.Service})
-		return errUnsound
+		return false
 	case h.Sequence != k.Sequence:
 		e.fault(Reordered, "it was signed as record %d and lies at %d", h.Sequence, k.Sequence)
-		return errUnsound
+		return false
 	case e.Statement.PredicateType != k.Kind.PredicateType():
 		e.fault(Schema, "its key says %s, its predicate is of type %s", k.Kind, e.Statement.PredicateType)
-		return errUnsound
+		return false
 	}
 	if k.Kind == signals.RecordManifest {
 		var m signals.ManifestPredicate
 		if err := e.Statement.Into(&m); err != nil {
 			e.fault(Schema, "%v", err)
-			return errUnsound
+			return false
 		}
 		if m.Count != len(m.Records) {
 			e.fault(Schema, "the manifest counts %d records and lists %d", m.Count, len(m.Records))
-			return errUnsound
+			return false
 		}
 		e.manifest = &m
 	}
-	e.sound = true
-	return nil
+	return true
 }
 
 func (e *entry) judgeLock(src Source, o Options) {
@@ -138,10 +134,9 @@ func (e *entry) judgeLock(src Source, o Options) {
 		return
 	}
 	var wrong []string
-	switch lock := e.Lock; {
-	case lock == nil:
+	if lock := e.Lock; lock == nil {
 		wrong = append(wrong, "it has no retention")
-	default:
+	} else {
 		if o.LockMode != "" && lock.Mode != o.LockMode {
 			wrong = append(wrong, fmt.Sprintf("retention mode is %s, want %s", lock.Mode, o.LockMode))
 		}

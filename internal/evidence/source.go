@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -60,9 +61,9 @@ type folder struct {
 // original is the version that was written first: what came later under the
 // same key can't be the record.
 func (v versions) original() (Object, bool) {
-	for i := len(v) - 1; i >= 0; i-- {
-		if !v[i].DeleteMarker {
-			return v[i], true
+	for _, o := range slices.Backward(v) {
+		if !o.DeleteMarker {
+			return o, true
 		}
 	}
 	return Object{}, false

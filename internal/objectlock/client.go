@@ -70,8 +70,7 @@ func dial(ctx context.Context, c Config) (*s3.Client, error) {
 
 // code is the S3 error code of err, "" if it has none.
 func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	return ""

@@ -50,8 +50,7 @@ func client(t *testing.T, server s3test.Server) *s3.Client {
 }
 
 func errorCode(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	return ""
@@ -66,8 +65,6 @@ func list(t *testing.T, r *objectlock.Reader, prefix string) []evidence.Object {
 	}
 	return all
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // headers keeps the headers of every PutObject that leaves the client.
 type headers struct{ seen []http.Header }
@@ -116,11 +113,11 @@ func TestNobodyAltersARecord(t *testing.T) {
 	server := provision(t, s3test.Notary)
 	w := writer(t, server.Config(name))
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	key := ptr("v1/a/b/c/1.json")
+	key := new("v1/a/b/c/1.json")
 	version, err := w.Put(t.Context(), *key, []byte("record"), until)
 	require.NoError(t, err)
-	bucket := ptr(name)
-	shorter := &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: ptr(until.Add(-30 * time.Minute))}
+	bucket := new(name)
+	shorter := &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: new(until.Add(-30 * time.Minute))}
 	weaker := &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: &until}
 
 	for _, account := range []string{s3test.Owner, s3test.Notary, s3test.Auditor} {
@@ -128,7 +125,7 @@ func TestNobodyAltersARecord(t *testing.T) {
 		anybody := client(t, server)
 		attempts := map[string]func(context.Context) error{
 			"delete the version": func(ctx context.Context) error {
-				_, err := anybody.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key, VersionId: &version, BypassGovernanceRetention: ptr(true)})
+				_, err := anybody.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: key, VersionId: &version, BypassGovernanceRetention: new(true)})
 				return err
 			},
 			"shorten retention": func(ctx context.Context) error {
@@ -136,7 +133,7 @@ func TestNobodyAltersARecord(t *testing.T) {
 				return err
 			},
 			"weaken the mode": func(ctx context.Context) error {
-				_, err := anybody.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{Bucket: bucket, Key: key, VersionId: &version, Retention: weaker, BypassGovernanceRetention: ptr(true)})
+				_, err := anybody.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{Bucket: bucket, Key: key, VersionId: &version, Retention: weaker, BypassGovernanceRetention: new(true)})
 				return err
 			},
 		}
@@ -148,7 +145,7 @@ func TestNobodyAltersARecord(t *testing.T) {
 		}
 		if account == s3test.Auditor {
 			attempts["write"] = func(ctx context.Context) error {
-				_, err := anybody.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: ptr("v1/x"), Body: bytes.NewReader(nil)})
+				_, err := anybody.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: new("v1/x"), Body: bytes.NewReader(nil)})
 				return err
 			}
 		}
@@ -174,9 +171,9 @@ func TestEveryVersionAndMarkerIsListed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.Put(t.Context(), "v1/p/s/r-2/1.json", []byte("other"), until)
 	require.NoError(t, err)
-	_, err = owner.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: ptr(name), Key: ptr("v1/p/s/r/1.json")})
+	_, err = owner.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: new(name), Key: new("v1/p/s/r/1.json")})
 	require.NoError(t, err, "a delete without a version succeeds, with a marker")
-	_, err = owner.PutObject(t.Context(), &s3.PutObjectInput{Bucket: ptr(name), Key: ptr("v1/p/s/r/1.json"), Body: bytes.NewReader([]byte("forged"))})
+	_, err = owner.PutObject(t.Context(), &s3.PutObjectInput{Bucket: new(name), Key: new("v1/p/s/r/1.json"), Body: bytes.NewReader([]byte("forged"))})
 	require.NoError(t, err, "a write without a condition succeeds, with a version")
 
 	var seen []string
@@ -210,11 +207,11 @@ func TestManyPages(t *testing.T) {
 func TestUnfitBucketsAreNamed(t *testing.T) {
 	server := provision(t, s3test.Owner)
 	plain := client(t, server)
-	_, err := plain.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: ptr("plain")})
+	_, err := plain.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("plain")})
 	require.NoError(t, err)
 	require.ErrorContains(t, writer(t, server.Config("plain")).Check(t.Context()), "keeps no versions")
 	_, err = plain.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
-		Bucket: ptr("plain"), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+		Bucket: new("plain"), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	})
 	require.NoError(t, err)
 	require.ErrorContains(t, writer(t, server.Config("plain")).Check(t.Context()), "no Object Lock")

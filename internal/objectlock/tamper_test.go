@@ -68,13 +68,13 @@ func (a *archive) owner() *s3.Client { return client(a.t, a.server) }
 // plain writes as any S3 client does: no condition, no lock.
 func (a *archive) plain(key string, body []byte) {
 	a.t.Helper()
-	_, err := a.owner().PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: ptr(name), Key: &key, Body: bytes.NewReader(body)})
+	_, err := a.owner().PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: new(name), Key: &key, Body: bytes.NewReader(body)})
 	require.NoError(a.t, err)
 }
 
 func (a *archive) mark(key string) {
 	a.t.Helper()
-	_, err := a.owner().DeleteObject(a.t.Context(), &s3.DeleteObjectInput{Bucket: ptr(name), Key: &key})
+	_, err := a.owner().DeleteObject(a.t.Context(), &s3.DeleteObjectInput{Bucket: new(name), Key: &key})
 	require.NoError(a.t, err)
 }
 

@@ -125,13 +125,13 @@ func Predicate(t T, v any) json.RawMessage {
 }
 
 // Write puts a file below a folder.
-func Write(t testing.TB, root, name string, body []byte) {
-	t.Helper()
+func Write(tb testing.TB, root, name string, body []byte) {
+	tb.Helper()
 	path := filepath.Join(root, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		t.Fatalf("make a folder: %v", err)
+		tb.Fatalf("make a folder: %v", err)
 	}
 	if err := os.WriteFile(path, body, 0o600); err != nil {
-		t.Fatalf("write a file: %v", err)
+		tb.Fatalf("write a file: %v", err)
 	}
 }

@@ -34,27 +34,27 @@ type Server struct{ URL string }
 var install = sync.OnceValues(func() (string, error) {
 	_, here, _, _ := runtime.Caller(0)
 	root := filepath.Join(filepath.Dir(here), "..", "..", "..")
-	out, err := exec.Command(filepath.Join(root, "deploy/tools/install.sh"), "versitygw").CombinedOutput()
+	out, err := exec.Command(filepath.Join(root, "deploy", "tools", "install.sh"), "versitygw").CombinedOutput()
 	if err != nil {
 		return string(out), err
 	}
-	return filepath.Join(root, ".tools/bin/versitygw"), nil
+	return filepath.Join(root, ".tools", "bin", "versitygw"), nil
 })
 
 // Start runs a server over empty folders, on a free loopback port.
-func Start(t testing.TB) Server {
-	t.Helper()
+func Start(tb testing.TB) Server {
+	tb.Helper()
 	binary, err := install()
 	if err != nil {
-		t.Fatalf("install versitygw: %v\n%s", err, binary)
+		tb.Fatalf("install versitygw: %v\n%s", err, binary)
 	}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	for _, name := range []string{"data", "versions", "iam"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	address := freeAddress(t)
+	address := freeAddress(tb)
 	var logs bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	server := exec.CommandContext(ctx, binary, "--port", address, "--health", "/health", "--quiet",
@@ -63,9 +63,9 @@ func Start(t testing.TB) Server {
 	server.Stdout, server.Stderr = &logs, &logs
 	if err := server.Start(); err != nil {
 		cancel()
-		t.Fatalf("start versitygw: %v", err)
+		tb.Fatalf("start versitygw: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		_ = server.Wait()
 	})
@@ -73,13 +73,13 @@ func Start(t testing.TB) Server {
 	if !ready(s.URL + "/health") {
 		cancel()
 		_ = server.Wait()
-		t.Fatalf("versitygw did not become ready:\n%s", logs.String())
+		tb.Fatalf("versitygw did not become ready:\n%s", logs.String())
 	}
 	for _, account := range []string{Notary, Auditor} {
-		create := exec.Command(binary, "admin", "--access", Owner, "--secret", Secret, "--endpoint-url", s.URL,
+		create := exec.CommandContext(ctx, binary, "admin", "--access", Owner, "--secret", Secret, "--endpoint-url", s.URL,
 			"create-user", "--access", account, "--secret", Secret, "--role", "user")
 		if out, err := create.CombinedOutput(); err != nil {
-			t.Fatalf("create account %s: %v\n%s", account, err, out)
+			tb.Fatalf("create account %s: %v\n%s", account, err, out)
 		}
 	}
 	return s
@@ -100,13 +100,13 @@ func (s Server) Config(bucket string) objectlock.Config {
 	return objectlock.Config{Bucket: bucket, Endpoint: s.URL, Region: "us-east-1", PathStyle: true}
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
