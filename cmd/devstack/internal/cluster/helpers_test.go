@@ -73,7 +73,7 @@ func (s *imageServer) alsoOn(t *testing.T) func(string) error {
 func (s *imageServer) pushEcho(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "echo")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./testdata/echo")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "./testdata/echo")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
