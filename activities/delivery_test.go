@@ -20,7 +20,7 @@ func TestDelivery(t *testing.T) {
 	w := startWorld(t)
 	scenarios := map[string]func(*lane){
 		"forward": forward, "no-permit": noPermit, "no-capacity": noCapacity, "canary-never-ready": canaryNeverReady,
-		"promotion-fails": promotionFails, "stable-shrunk": stableShrunk, "canary-deleted": canaryDeleted,
+		"promotion-fails": promotionFails, "stable-shrunk": stableShrunk, "stable-grown": stableGrown, "canary-deleted": canaryDeleted,
 		"canary-changed": canaryChanged, "nothing-happened": nothingHappened, "stable-gone": stableGone,
 	}
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
@@ -72,11 +72,27 @@ func noPermit(l *lane) {
 	require.False(l.t, seen.CanaryExists)
 }
 
+// noCapacity: a stable track with broken pods gets no canary beside it that it
+// would have to take over from.
 func noCapacity(l *lane) {
 	l.step("v2", 1, 5)
-	_, err := perform[any](l, l.deploy.SetWeight, signals.WeightInput{DeployInput: l.input("v2"), Canary: 50})
-	l.requireError(signals.ErrCapacity, false, "1 ready pods, 2 of 4 are needed for 50%", err)
+	l.scaleStable(1)
+	l.awaitStable("v1", 1)
+	_, err := perform[any](l, l.deploy.SetWeight, signals.WeightInput{DeployInput: l.input("v2"), Canary: 25})
+	l.requireError(signals.ErrCapacity, false, "1 ready pods, 3 of 4 are needed for 75%", err)
 	require.Equal(l.t, map[string]int32{"api": 95, "api-canary": 5}, l.weights())
+}
+
+// stableGrown: an autoscaler doubled stable after the canary was sized.
+func stableGrown(l *lane) {
+	l.step("v2", 1, 5)
+	l.scaleStable(8)
+	l.awaitStable("v1", 8)
+	w := must[signals.Weights](l, l.deploy.SetWeight, signals.WeightInput{DeployInput: l.input("v2"), Canary: 50})
+	require.EqualValues(l.t, 50, w.Canary)
+	canary, err := l.cluster.Workload(l.t.Context(), l.target, signals.TrackCanary)
+	require.NoError(l.t, err)
+	require.EqualValues(l.t, 4, canary.Ready)
 }
 
 func canaryNeverReady(l *lane) {
@@ -118,11 +134,7 @@ func promotionFails(l *lane) {
 // goes what that one can carry, the rest once the others are there again.
 func stableShrunk(l *lane) {
 	l.step("v2", 4, 100)
-	scale, err := l.kubes.AppsV1().Deployments(l.target.Namespace).GetScale(l.t.Context(), "api", metav1.GetOptions{})
-	require.NoError(l.t, err)
-	scale.Spec.Replicas = 1
-	_, err = l.kubes.AppsV1().Deployments(l.target.Namespace).UpdateScale(l.t.Context(), "api", scale, metav1.UpdateOptions{})
-	require.NoError(l.t, err)
+	l.scaleStable(1)
 	l.awaitStable("v1", 1)
 	shrunk := time.Now()
 	l.cause(func(p *corev1.Pod) string {

@@ -202,3 +202,14 @@ func (l *lane) undo(version string, to signals.Snapshot) {
 	require.False(l.t, after.CanaryExists)
 	require.Zero(l.t, after.CanaryWeight)
 }
+
+// scaleStable sets stable's size as an autoscaler does, by the scale subresource.
+func (l *lane) scaleStable(replicas int32) {
+	l.t.Helper()
+	deployments := l.kubes.AppsV1().Deployments(l.target.Namespace)
+	scale, err := deployments.GetScale(l.t.Context(), "api", metav1.GetOptions{})
+	require.NoError(l.t, err)
+	scale.Spec.Replicas = replicas
+	_, err = deployments.UpdateScale(l.t.Context(), "api", scale, metav1.UpdateOptions{})
+	require.NoError(l.t, err)
+}

@@ -139,6 +139,7 @@ func newECDSAVerifier(k signals.PublicKey) (*ecdsaVerifier, error) {
 	return &ecdsaVerifier{id: k.ID, key: key}, nil
 }
 
+// Verify checks an ASN.1 signature of data.
 func (v *ecdsaVerifier) Verify(_ context.Context, data, sig []byte) error {
 	sum := sha256.Sum256(data)
 	if !ecdsa.VerifyASN1(v.key, sum[:], sig) {
@@ -147,6 +148,8 @@ func (v *ecdsaVerifier) Verify(_ context.Context, data, sig []byte) error {
 	return nil
 }
 
+// KeyID is the id under which the key is configured; it never fails.
 func (v *ecdsaVerifier) KeyID() (string, error) { return v.id, nil }
 
+// Public is the key itself.
 func (v *ecdsaVerifier) Public() crypto.PublicKey { return v.key }

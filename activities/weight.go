@@ -37,10 +37,29 @@ func (a *Deploy) SetWeight(ctx context.Context, in signals.WeightInput) (signals
 			fmt.Sprintf("canary %s/%s runs %q, not %s: changed outside of Waybill", in.Target.Namespace, in.Target.Canary, canary.Digest, in.Artifact.Digest),
 			signals.ErrConflict, nil)
 	}
+	if canary, err = a.growCanary(ctx, p, in, stable, canary); err != nil {
+		return signals.Weights{}, err
+	}
 	if c := CapacityFor(stable, canary, in.Canary, false); !c.Enough {
 		return signals.Weights{}, temporal.NewApplicationError(c.Reason, signals.ErrCapacity)
 	}
 	return a.Traffic.SetWeights(ctx, in.Target, in.Canary)
+}
+
+// growCanary gives the canary the pods that its share takes, if an autoscaler has
+// grown stable since the canary was sized.
+func (a *Deploy) growCanary(ctx context.Context, p *pulse, in signals.WeightInput, stable, canary Workload) (Workload, error) {
+	want := PodsFor(stable.Full, in.Canary)
+	if canary.Desired >= want {
+		return canary, nil
+	}
+	if err := a.Cluster.ApplyCanary(ctx, signals.CanaryInput{DeployInput: in.DeployInput, Replicas: want}); err != nil {
+		return canary, err
+	}
+	if _, err := a.awaitRollout(ctx, p, in.DeployInput, signals.TrackCanary, in.Artifact.Digest); err != nil {
+		return canary, final(err)
+	}
+	return a.Cluster.Workload(ctx, in.Target, signals.TrackCanary)
 }
 
 func (a *Deploy) workloads(ctx context.Context, t signals.Target) (stable, canary Workload, err error) {

@@ -89,8 +89,7 @@ func (l Looks) Next(last, now time.Time) time.Time {
 		after = last
 	}
 	if missed := after.Sub(next); missed >= 0 {
-		steps := missed / l.Interval
-		if next = next.Add(steps * l.Interval); !next.After(last) || next.Before(now) {
+		if next = after.Add(-(missed % l.Interval)); !next.After(last) || next.Before(now) {
 			next = next.Add(l.Interval)
 		}
 	}

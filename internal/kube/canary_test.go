@@ -163,7 +163,7 @@ func TestAutoscaledStable(t *testing.T) {
 	require.EqualValues(t, 5, w.Full)
 
 	require.NoError(t, client.Scale(t.Context(), l.target, w.Full))
-	w = l.await(signals.TrackStable, func(w activities.Workload) bool { return w.Settled && w.Ready == 5 })
+	l.await(signals.TrackStable, func(w activities.Workload) bool { return w.Settled && w.Ready == 5 })
 	require.NoError(t, client.Scale(t.Context(), l.target, 3), "asking for fewer never shrinks")
 	require.EqualValues(t, 5, *l.deployment("payments-api").Spec.Replicas)
 

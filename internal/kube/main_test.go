@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/waybill-dev/waybill/activities"
 	"github.com/waybill-dev/waybill/internal/kube/kubetest"
@@ -30,8 +31,9 @@ var _ activities.Cluster = (*Client)(nil)
 
 // One control plane serves the package; each test has a namespace.
 var (
-	clients kubernetes.Interface
-	client  *Client
+	administrator *rest.Config
+	clients       kubernetes.Interface
+	client        *Client
 	// troubles maps an image to what is wrong with pods that run it.
 	troubles sync.Map
 )
@@ -45,12 +47,13 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	server, err := kubetest.Start(ctx, dir)
 	if err != nil {
 		panic(err)
 	}
 	defer server.Stop()
+	administrator = server.Config
 	clients = kubernetes.NewForConfigOrDie(server.Config)
 	if client, err = New(server.Config); err != nil {
 		panic(err)

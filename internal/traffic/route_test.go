@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	server, err := kubetest.Start(ctx, dir)
 	if err != nil {
 		panic(err)

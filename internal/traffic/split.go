@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"slices"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -129,8 +130,8 @@ func removePatch(route *gatewayv1.HTTPRoute, t signals.Target) []operation {
 				patch = append(patch, operation{Op: "add", Path: fmt.Sprintf("%s/%d/weight", refs, j), Value: 100})
 			}
 		}
-		for k := len(drops) - 1; k >= 0; k-- { // from the end: indices before stay valid
-			patch = append(patch, operation{Op: "remove", Path: fmt.Sprintf("%s/%d", refs, drops[k])})
+		for _, j := range slices.Backward(drops) { // from the end: indices before stay valid
+			patch = append(patch, operation{Op: "remove", Path: fmt.Sprintf("%s/%d", refs, j)})
 		}
 	}
 	return patch

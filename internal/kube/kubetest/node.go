@@ -54,16 +54,16 @@ func same(a, b corev1.PodStatus) bool {
 }
 
 func reason(s corev1.PodStatus) string {
-	var text string
+	var text strings.Builder
 	for _, c := range s.Conditions {
-		text += string(c.Type) + string(c.Status) + c.Reason
+		text.WriteString(string(c.Type) + string(c.Status) + c.Reason)
 	}
 	for _, c := range s.ContainerStatuses {
 		if c.State.Waiting != nil {
-			text += c.State.Waiting.Reason
+			text.WriteString(c.State.Waiting.Reason)
 		}
 	}
-	return text
+	return text.String()
 }
 
 func status(pod *corev1.Pod, trouble string) corev1.PodStatus {

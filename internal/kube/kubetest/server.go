@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -49,8 +50,8 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 
 // Stop kills every part. Nothing is kept.
 func (s *Server) Stop() {
-	for i := len(s.processes) - 1; i >= 0; i-- {
-		s.processes[i].stop()
+	for _, p := range slices.Backward(s.processes) {
+		p.stop()
 	}
 	s.processes = nil
 }
