@@ -3,22 +3,28 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/lipgloss"
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/colorprofile"
 
 	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/signals"
 )
 
-// styles colours a view as far as its terminal can.
+// styles are the few colours of a view.
 type styles struct{ bold, dim, good, bad, busy lipgloss.Style }
 
+// newStyles colours what is written to w if that is a terminal with colours. It
+// uses the sixteen that every such terminal has, in the user's own shades.
 func newStyles(w io.Writer) styles {
-	r := lipgloss.NewRenderer(w)
-	colour := func(code string) lipgloss.Style { return r.NewStyle().Foreground(lipgloss.Color(code)) }
-	return styles{bold: r.NewStyle().Bold(true), dim: r.NewStyle().Faint(true), good: colour("2"), bad: colour("1"), busy: colour("3")}
+	if colorprofile.Detect(w, os.Environ()) < colorprofile.ANSI {
+		return styles{}
+	}
+	colour := func(code string) lipgloss.Style { return lipgloss.NewStyle().Foreground(lipgloss.Color(code)) }
+	return styles{bold: lipgloss.NewStyle().Bold(true), dim: lipgloss.NewStyle().Faint(true), good: colour("2"), bad: colour("1"), busy: colour("3")}
 }
 
 // view renders where a release stands at now: a pure function of both. The same

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"charm.land/lipgloss/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -126,4 +127,16 @@ func TestApproversSeeTheWholeDigests(t *testing.T) {
 	for _, want := range []string{r.Artifact.Reference(), r.PlanDigest, r.Commit, "CHG-1042", "prod (tier 2)"} {
 		assert.Contains(t, text, want)
 	}
+}
+
+func TestASmallTerminalShowsTheBottom(t *testing.T) {
+	r, noon := moment()
+	text := strings.TrimRight(view(r, noon, newStyles(&bytes.Buffer{})), "\n")
+	lines := strings.Split(fit(text, 200, 5), "\n")
+	require.Len(t, lines, 5)
+	assert.Contains(t, lines[4], "waybill abort")
+	for _, line := range strings.Split(fit(text, 30, 1000), "\n") {
+		assert.LessOrEqual(t, lipgloss.Width(line), 30, line)
+	}
+	assert.Equal(t, text, fit(text, 0, 0), "before the size is known")
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/x/ansi"
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
@@ -147,6 +147,10 @@ func (a *app) watchLive(ctx context.Context, c *apiclient.Client, release string
 	m := live{ctx: ctx, client: c, release: release, latest: first, styles: newStyles(a.out), patience: endure{errs: io.Discard}}
 	done, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(a.in), tea.WithOutput(a.out)).Run()
 	end, ok := done.(live)
+	if ok && end.latest.Release != "" {
+		// The view was drawn to fit and is wiped at its end; what stays is whole.
+		fmt.Fprint(a.out, view(end.latest, time.Now(), end.styles))
+	}
 	switch {
 	case err != nil && !errors.Is(err, tea.ErrProgramKilled) && !errors.Is(err, tea.ErrInterrupted):
 		return fmt.Errorf("live view: %w; use --plain", err)
@@ -166,9 +170,11 @@ type live struct {
 	latest   wire.Release
 	styles   styles
 	patience endure
-	width    int   // of the terminal, 0 until it is known
-	trouble  error // shown, and endured for a while
-	fault    error // ends the view
+	// width and height are the terminal's, 0 until they are known.
+	width, height int
+	trouble       error // shown, and endured for a while
+	fault         error // ends the view
+	over          bool
 }
 
 type answer struct {
@@ -189,24 +195,24 @@ func (m live) ask() tea.Msg {
 // Update takes an answer, a tick of the clock or a key.
 func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		if key := msg.String(); key == "q" || key == "ctrl+c" || key == "esc" {
-			return m, tea.Quit
+			return m.quit()
 		}
 	case tea.WindowSizeMsg:
-		m.width = msg.Width
+		m.width, m.height = msg.Width, msg.Height
 	case tick:
 		return m, m.ask
 	case answer:
 		m.trouble = msg.err
 		if !m.patience.passes(m.ctx, msg.err) {
 			m.fault = msg.err
-			return m, tea.Quit
+			return m.quit()
 		}
 		if msg.err == nil {
 			m.latest = msg.release
 			if m.latest.Over() {
-				return m, tea.Quit
+				return m.quit()
 			}
 		}
 		return m, tea.Tick(refresh, func(time.Time) tea.Msg { return tick{} })
@@ -214,18 +220,30 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// View renders the last answer.
-func (m live) View() string {
+func (m live) quit() (tea.Model, tea.Cmd) {
+	m.over = true
+	return m, tea.Quit
+}
+
+// View renders the last answer, nothing once the view is left.
+func (m live) View() tea.View {
+	if m.over {
+		return tea.NewView("")
+	}
 	text := view(m.latest, time.Now(), m.styles)
 	if m.trouble != nil {
 		text += "\n" + m.styles.bad.Render(clean(m.trouble.Error())) + "\n"
 	}
-	if !m.latest.Over() {
-		text += "\n" + m.styles.dim.Render("q leaves the view; the release goes on") + "\n"
+	text += "\n" + m.styles.dim.Render("q leaves the view; the release goes on")
+	return tea.NewView(fit(text, m.width, m.height))
+}
+
+// fit wraps text to the terminal's width and, if it is too high, drops lines
+// from the top: what happens and what to do next stands at the bottom.
+func fit(text string, width, height int) string {
+	if width <= 0 || height <= 0 {
+		return text
 	}
-	if m.width > 0 {
-		// The renderer would cut what is too long.
-		text = ansi.Wrap(text, m.width, "")
-	}
-	return text
+	lines := strings.Split(lipgloss.Wrap(text, width, ""), "\n")
+	return strings.Join(lines[max(0, len(lines)-height):], "\n")
 }
