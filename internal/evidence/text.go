@@ -125,7 +125,7 @@ func (a *Approved) WriteText(w io.Writer) {
 		rows = append(rows, fields(
 			"  "+d.Decision, fmt.Sprintf("%s (%s at %s), groups %v, at %s", d.By.Display(), d.By.ID, d.By.Issuer, d.By.Groups, stamp(d.At)),
 			"    for", d.Place, "    because", d.Reason,
-			"    known by", strings.TrimSpace(d.Authn.Method+" "+d.Authn.ACR+" through "+d.Authn.Channel), "    proof", fmt.Sprintf("record %d, %s", d.Record, d.Proof),
+			"    known by", strings.Join(strings.Fields(d.Authn.Method+" "+d.Authn.ACR+" through "+d.Authn.Channel), " "), "    proof", fmt.Sprintf("record %d, %s", d.Record, d.Proof),
 		)...)
 	}
 	for _, r := range a.Refused {
