@@ -136,6 +136,9 @@ func TestAdaptersAreWiredByCommands(t *testing.T) {
 		// The API authenticates each request and signs what it asks for; both are
 		// the gateway's, and neither is of use without the other.
 		"internal/api": {"internal/auth"},
+		// Signatures are fetched by the client that resolved the image, so that
+		// both see the registry by the same rules (plain HTTP, errors, retries).
+		"internal/sigstore": {"internal/registry"},
 	}
 	for name, p := range list(t) {
 		if within(name, "cmd") || strings.HasSuffix(name, "test") {
