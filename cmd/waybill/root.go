@@ -50,7 +50,7 @@ func newRootCommand(a *app) *cobra.Command {
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.gateway, "gateway", "", "the gateway's URL (default $WAYBILL_GATEWAY, else the one logged in to, else http://127.0.0.1:8080)")
-	flags.StringVar(&a.tokenFile, "token-file", "", "file with a bearer token (default $WAYBILL_TOKEN, else the one of `waybill login`)")
+	flags.StringVar(&a.tokenFile, "token-file", "", "file with a bearer token (default $WAYBILL_TOKEN, else that of the login)")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table or json")
 	root.AddCommand(
 		newStartCommand(a), newStatusCommand(a), newWatchCommand(a), newListCommand(a), newLaneCommand(a),

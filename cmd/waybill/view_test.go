@@ -135,7 +135,7 @@ func TestASmallTerminalShowsTheBottom(t *testing.T) {
 	lines := strings.Split(fit(text, 200, 5), "\n")
 	require.Len(t, lines, 5)
 	assert.Contains(t, lines[4], "waybill abort")
-	for _, line := range strings.Split(fit(text, 30, 1000), "\n") {
+	for line := range strings.SplitSeq(fit(text, 30, 1000), "\n") {
 		assert.LessOrEqual(t, lipgloss.Width(line), 30, line)
 	}
 	assert.Equal(t, text, fit(text, 0, 0), "before the size is known")
