@@ -21,7 +21,7 @@ func shippedRole(t *testing.T) *rbacv1.ClusterRole {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/kustomize/base/rbac.yaml")
 	require.NoError(t, err)
-	for _, document := range strings.Split(string(text), "\n---\n") {
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
 		var role rbacv1.ClusterRole
 		require.NoError(t, yaml.Unmarshal([]byte(document), &role))
 		if role.Kind == "ClusterRole" && role.Name == "waybill-delivery" {

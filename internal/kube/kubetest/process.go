@@ -92,13 +92,19 @@ func (p *process) tail() string {
 // FreePorts returns n different loopback ports that were free a moment ago.
 func FreePorts(ctx context.Context, n int) ([]int, error) {
 	ports := make([]int, n)
+	var held []net.Listener // until all are chosen, so that they differ
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
 	for i := range ports {
 		var config net.ListenConfig
 		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = listener.Close() }()
+		held = append(held, listener)
 		address, ok := listener.Addr().(*net.TCPAddr)
 		if !ok {
 			return nil, fmt.Errorf("listener has the address %v, want a TCP address", listener.Addr())
