@@ -47,7 +47,7 @@ func (d *demo) command(ctx context.Context, account string, args ...string) *exe
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "WAYBILL_")
 	})
-	cmd.Env = append(own, "WAYBILL_GATEWAY="+d.state.Gateway, "WAYBILL_HOME="+d.home)
+	cmd.Env = slices.Concat(own, []string{"WAYBILL_GATEWAY=" + d.state.Gateway, "WAYBILL_HOME=" + d.home})
 	if account == auditor {
 		cmd.Env = append(cmd.Env, stack.Layout{Dir: d.state.Dir}.AuditorEnv()...)
 	} else {

@@ -89,13 +89,13 @@ func forward(ctx context.Context, listen, to string) error {
 
 // relay copies both ways until both sides have said all they had to say.
 func relay(ctx context.Context, from net.Conn, to string) {
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	target, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", to)
 	if err != nil {
 		slog.Warn("connection not forwarded", "to", to, "error", err)
 		return
 	}
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 	var both sync.WaitGroup
 	way := func(dst, src net.Conn) {
 		_, _ = io.Copy(dst, src)

@@ -101,7 +101,7 @@ func upDetached(ctx context.Context, out io.Writer, f *flags, dir string, withou
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
-	if err := errors.Join(os.MkdirAll(stack.Layout{Dir: dir}.Logs(), 0o755), stack.Forget(dir)); err != nil {
+	if err := errors.Join(os.MkdirAll(stack.Layout{Dir: dir}.Logs(), 0o750), stack.Forget(dir)); err != nil {
 		return err
 	}
 	path := filepath.Join(stack.Layout{Dir: dir}.Logs(), "devstack.log")
@@ -127,12 +127,11 @@ func upDetached(ctx context.Context, out io.Writer, f *flags, dir string, withou
 	for {
 		select {
 		case err := <-ended:
-			shown = show(out, path, shown)
+			show(out, path, shown)
 			return fmt.Errorf("the stack did not come up (%w): see above", orExited(err))
 		case <-ctx.Done():
 			_ = child.Process.Signal(syscall.SIGTERM)
-			<-ended
-			return ctx.Err()
+			return errors.Join(ctx.Err(), <-ended)
 		case <-time.After(100 * time.Millisecond):
 		}
 		shown = show(out, path, shown)

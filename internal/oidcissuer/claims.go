@@ -34,6 +34,7 @@ func (s *storage) GetPrivateClaimsFromRequest(_ context.Context, request op.Toke
 	return out, nil
 }
 
+// GetPrivateClaimsFromScopes is what a token without a request says.
 func (s *storage) GetPrivateClaimsFromScopes(_ context.Context, subject, _ string, _ []string) (map[string]any, error) {
 	return claims(subject), nil
 }
@@ -51,16 +52,18 @@ func setUserinfo(info *oidc.UserInfo, subject string) {
 	}
 }
 
+// SetUserinfoFromScopes is left empty, as the library asks.
 func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
 }
 
+// SetUserinfoFromToken answers the userinfo endpoint.
 func (s *storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, _, subject, _ string) error {
 	setUserinfo(info, subject)
 	return nil
 }
 
-// StoreDeviceAuthorization and the methods after it are the device flow.
+// StoreDeviceAuthorization begins a device's login.
 func (s *storage) StoreDeviceAuthorization(_ context.Context, clientID, deviceCode, userCode string, expires time.Time, scopes []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,6 +80,7 @@ func (s *storage) StoreDeviceAuthorization(_ context.Context, clientID, deviceCo
 	return nil
 }
 
+// GetDeviceAuthorizatonState tells a device how its login stands.
 func (s *storage) GetDeviceAuthorizatonState(_ context.Context, clientID, deviceCode string) (*op.DeviceAuthorizationState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,32 +113,40 @@ func (s *storage) decideDevice(userCode, account string, allow bool) error {
 
 var errUnsupported = errors.New("not offered by the local issuer")
 
+// CreateAccessAndRefreshTokens is not offered: tokens last a working day.
 func (s *storage) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
 	return "", "", time.Time{}, errUnsupported
 }
 
+// TokenRequestByRefreshToken is not offered.
 func (s *storage) TokenRequestByRefreshToken(context.Context, string) (op.RefreshTokenRequest, error) {
 	return nil, errUnsupported
 }
 
+// GetRefreshTokenInfo knows no refresh tokens.
 func (s *storage) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
 	return "", "", op.ErrInvalidRefreshToken
 }
 
+// TerminateSession has nothing to end: there are no sessions.
 func (s *storage) TerminateSession(context.Context, string, string) error { return nil }
 
+// RevokeToken is not offered: tokens are self-contained.
 func (s *storage) RevokeToken(context.Context, string, string, string) *oidc.Error {
 	return oidc.ErrInvalidRequest().WithDescription("access tokens of the local issuer can't be revoked: they run out")
 }
 
+// SetIntrospectionFromToken is not offered.
 func (s *storage) SetIntrospectionFromToken(context.Context, *oidc.IntrospectionResponse, string, string, string) error {
 	return errUnsupported
 }
 
+// GetKeyByIDAndClientID is not offered: no client signs assertions.
 func (s *storage) GetKeyByIDAndClientID(context.Context, string, string) (*jose.JSONWebKey, error) {
 	return nil, errUnsupported
 }
 
+// ValidateJWTProfileScopes is not offered.
 func (s *storage) ValidateJWTProfileScopes(context.Context, string, []string) ([]string, error) {
 	return nil, errUnsupported
 }

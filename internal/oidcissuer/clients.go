@@ -25,8 +25,10 @@ type client struct {
 	lifetime time.Duration
 }
 
+// GetID is the client_id.
 func (c client) GetID() string { return c.id }
 
+// RedirectURIs are where codes may be sent.
 func (c client) RedirectURIs() []string {
 	if c.machine {
 		return nil
@@ -34,8 +36,10 @@ func (c client) RedirectURIs() []string {
 	return []string{"http://127.0.0.1" + redirectPath, "http://localhost" + redirectPath}
 }
 
+// PostLogoutRedirectURIs are none: there is no logout.
 func (c client) PostLogoutRedirectURIs() []string { return nil }
 
+// ApplicationType is native for people's tools, whose redirects may use any port.
 func (c client) ApplicationType() op.ApplicationType {
 	if c.machine {
 		return op.ApplicationTypeWeb
@@ -43,6 +47,7 @@ func (c client) ApplicationType() op.ApplicationType {
 	return op.ApplicationTypeNative
 }
 
+// AuthMethod is none for people's tools, which can keep no secret.
 func (c client) AuthMethod() oidc.AuthMethod {
 	if c.machine {
 		return oidc.AuthMethodBasic
@@ -50,6 +55,7 @@ func (c client) AuthMethod() oidc.AuthMethod {
 	return oidc.AuthMethodNone
 }
 
+// ResponseTypes allows codes only.
 func (c client) ResponseTypes() []oidc.ResponseType {
 	if c.machine {
 		return nil
@@ -57,6 +63,7 @@ func (c client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }
 
+// GrantTypes are the flows open to the client.
 func (c client) GrantTypes() []oidc.GrantType {
 	if c.machine {
 		return []oidc.GrantType{oidc.GrantTypeClientCredentials}
@@ -64,13 +71,30 @@ func (c client) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeDeviceCode}
 }
 
-func (c client) LoginURL(request string) string                               { return loginPath + "?id=" + url.QueryEscape(request) }
-func (c client) AccessTokenType() op.AccessTokenType                          { return op.AccessTokenTypeJWT }
-func (c client) IDTokenLifetime() time.Duration                               { return c.lifetime }
-func (c client) DevMode() bool                                                { return false }
-func (c client) IsScopeAllowed(scope string) bool                             { return scope == groupsScope }
-func (c client) IDTokenUserinfoClaimsAssertion() bool                         { return true }
-func (c client) ClockSkew() time.Duration                                     { return 0 }
-func allScopes(scopes []string) []string                                      { return scopes }
-func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string     { return allScopes }
+// LoginURL is the form for an authorization request.
+func (c client) LoginURL(request string) string { return loginPath + "?id=" + url.QueryEscape(request) }
+
+// AccessTokenType is a JWT, which the gateway can verify by itself.
+func (c client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
+
+// IDTokenLifetime is that of access tokens.
+func (c client) IDTokenLifetime() time.Duration { return c.lifetime }
+
+// DevMode is off: redirects are checked.
+func (c client) DevMode() bool { return false }
+
+// IsScopeAllowed allows the one scope beyond the standard ones.
+func (c client) IsScopeAllowed(scope string) bool { return scope == groupsScope }
+
+// IDTokenUserinfoClaimsAssertion puts name and groups into ID tokens too.
+func (c client) IDTokenUserinfoClaimsAssertion() bool { return true }
+
+// ClockSkew is none on one machine.
+func (c client) ClockSkew() time.Duration { return 0 }
+func allScopes(scopes []string) []string  { return scopes }
+
+// RestrictAdditionalIdTokenScopes keeps all scopes.
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return allScopes }
+
+// RestrictAdditionalAccessTokenScopes keeps all scopes.
 func (c client) RestrictAdditionalAccessTokenScopes() func([]string) []string { return allScopes }

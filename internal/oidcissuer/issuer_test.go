@@ -124,7 +124,7 @@ func TestACodeIsWorthNothingWithoutItsVerifier(t *testing.T) {
 	cfg.RedirectURL = "http://127.0.0.1.example/callback"
 	response, err := get(t.Context(), browser(), cfg.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
 	require.NoError(t, err)
-	require.Equal(t, http.StatusBadRequest, response.StatusCode)
+	require.Equal(t, http.StatusBadRequest, response.code)
 }
 
 func TestDeviceFlow(t *testing.T) {
@@ -137,7 +137,7 @@ func TestDeviceFlow(t *testing.T) {
 	require.Equal(t, issuer.URL+devicePath, device.VerificationURI)
 	shown, err := get(t.Context(), browser(), device.VerificationURIComplete)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, shown.StatusCode)
+	require.Equal(t, http.StatusOK, shown.code)
 
 	require.Error(t, issuer.ApproveDevice(t.Context(), "WRONG-CODE", "on-call"))
 	require.NoError(t, issuer.ApproveDevice(t.Context(), device.UserCode, "on-call"))

@@ -61,14 +61,23 @@ func (k signingKey) pem() (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// SignatureAlgorithm, Key and ID make it op.SigningKey.
+// SignatureAlgorithm is that of the private half, for op.SigningKey.
 func (k signingKey) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
-func (k signingKey) Key() any                                    { return k.key }
-func (k signingKey) ID() string                                  { return k.id }
+
+// Key is the half that the type stands for.
+func (k signingKey) Key() any { return k.key }
+
+// ID is the kid of tokens and of the published key.
+func (k signingKey) ID() string { return k.id }
 
 // publicKey is the half that is published; it is op.Key.
 type publicKey struct{ signingKey }
 
+// Algorithm is that of the public half, for op.Key.
 func (k publicKey) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
-func (k publicKey) Use() string                        { return "sig" }
-func (k publicKey) Key() any                           { return &k.key.PublicKey }
+
+// Use says what the published key is for.
+func (k publicKey) Use() string { return "sig" }
+
+// Key is the half that the type stands for.
+func (k publicKey) Key() any { return &k.key.PublicKey }

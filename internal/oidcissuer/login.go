@@ -25,15 +25,15 @@ func (i *Issuer) Token(ctx context.Context, account string) (string, error) {
 // ApproveDevice lets a device log in as account, as the person would on the
 // page that the device shows the address of.
 func (i *Issuer) ApproveDevice(ctx context.Context, userCode, account string) error {
-	response, err := post(ctx, browser(), i.URL+devicePath, url.Values{
+	got, err := post(ctx, browser(), i.URL+devicePath, url.Values{
 		"user_code": {userCode}, "account": {account},
 		"password": {i.storage.secrets.Passwords[account]}, "action": {"allow"},
 	})
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("log in a device as %s: the issuer answered %s", account, response.Status)
+	if got.code != http.StatusOK {
+		return fmt.Errorf("log in a device as %s: the issuer answered %d", account, got.code)
 	}
 	return nil
 }
@@ -118,46 +118,55 @@ func browser() *http.Client {
 
 // redirected gets a page, or posts a form to it, and returns where it leads.
 func redirected(ctx context.Context, client *http.Client, address string, fields url.Values) (*url.URL, error) {
-	var response *http.Response
+	var got reply
 	var err error
 	if fields != nil {
-		response, err = post(ctx, client, address, fields)
+		got, err = post(ctx, client, address, fields)
 	} else {
-		response, err = get(ctx, client, address)
+		got, err = get(ctx, client, address)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil && got.next == nil {
+		err = fmt.Errorf("the issuer answered %d at %s", got.code, got.path)
 	}
-	next, err := response.Location()
-	if err != nil {
-		return nil, fmt.Errorf("the issuer answered %s at %s", response.Status, response.Request.URL.Path)
-	}
-	return next, nil
+	return got.next, err
 }
 
-func get(ctx context.Context, client *http.Client, address string) (*http.Response, error) {
+// reply is a response without its body: next is where it leads, nil if nowhere.
+type reply struct {
+	code int
+	path string
+	next *url.URL
+}
+
+func get(ctx context.Context, client *http.Client, address string) (reply, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	return finish(client.Do(request))
+	return send(client, request)
 }
 
-func post(ctx context.Context, client *http.Client, address string, fields url.Values) (*http.Response, error) {
+func post(ctx context.Context, client *http.Client, address string, fields url.Values) (reply, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(fields.Encode()))
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return finish(client.Do(request))
+	return send(client, request)
 }
 
-// finish reads a response to its end, so that only its head is left to look at.
-func finish(response *http.Response, err error) (*http.Response, error) {
+func send(client *http.Client, request *http.Request) (reply, error) {
+	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20))
-	_ = response.Body.Close()
-	return response, err
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, 1<<20)); err != nil {
+		return reply{}, err
+	}
+	got := reply{code: response.StatusCode, path: request.URL.Path}
+	if next, err := response.Location(); err == nil {
+		got.next = next
+	}
+	return got, nil
 }

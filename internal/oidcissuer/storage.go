@@ -16,7 +16,7 @@ import (
 const (
 	groupsScope = "groups"
 	// passwordACR is the standard name of "by password".
-	passwordACR = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password"
+	passwordACR = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password" //nolint:gosec // the name of a method, not a password
 	// requestTime is how long somebody may take to log in.
 	requestTime = 10 * time.Minute
 )
@@ -55,19 +55,40 @@ type login struct {
 	at       time.Time
 }
 
-func (l *login) GetID() string          { return l.id }
-func (l *login) GetACR() string         { return passwordACR }
-func (l *login) GetAMR() []string       { return passwordAMR }
-func (l *login) GetAudience() []string  { return []string{l.audience, l.ClientID} }
-func (l *login) GetAuthTime() time.Time { return l.at }
-func (l *login) GetClientID() string    { return l.ClientID }
-func (l *login) GetNonce() string       { return l.Nonce }
-func (l *login) GetScopes() []string    { return l.Scopes }
-func (l *login) GetSubject() string     { return l.subject }
-func (l *login) Done() bool             { return l.subject != "" }
+// GetID is the request's own id.
+func (l *login) GetID() string { return l.id }
 
+// GetACR says how strong the login was.
+func (l *login) GetACR() string { return passwordACR }
+
+// GetAMR says by what means it was made.
+func (l *login) GetAMR() []string { return passwordAMR }
+
+// GetAudience is whom the tokens are for: the gateway, and the client itself.
+func (l *login) GetAudience() []string { return []string{l.audience, l.ClientID} }
+
+// GetAuthTime is when the person logged in.
+func (l *login) GetAuthTime() time.Time { return l.at }
+
+// GetClientID is who asked.
+func (l *login) GetClientID() string { return l.ClientID }
+
+// GetNonce goes into the ID token.
+func (l *login) GetNonce() string { return l.Nonce }
+
+// GetScopes are those asked for.
+func (l *login) GetScopes() []string { return l.Scopes }
+
+// GetSubject is who logged in, "" before that.
+func (l *login) GetSubject() string { return l.subject }
+
+// Done tells whether somebody logged in.
+func (l *login) Done() bool { return l.subject != "" }
+
+// GetResponseMode is the one asked for.
 func (l *login) GetResponseMode() oidc.ResponseMode { return l.ResponseMode }
 
+// GetCodeChallenge is what the code's verifier must hash to.
 func (l *login) GetCodeChallenge() *oidc.CodeChallenge {
 	if l.CodeChallenge == "" {
 		return nil
@@ -81,6 +102,7 @@ type device struct {
 	state    op.DeviceAuthorizationState
 }
 
+// CreateAuthRequest begins a login.
 func (s *storage) CreateAuthRequest(_ context.Context, request *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	if request.CodeChallenge == "" {
 		return nil, oidc.ErrInvalidRequest().WithDescription("this issuer demands PKCE: send a code_challenge")
@@ -114,6 +136,7 @@ func (s *storage) loggedIn(id, account string) error {
 
 var errNoRequest = errors.New("there is no such login under way: it was used already or took too long; start again")
 
+// AuthRequestByID finds a login under way.
 func (s *storage) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,6 +148,7 @@ func (s *storage) AuthRequestByID(_ context.Context, id string) (op.AuthRequest,
 	return &copied, nil
 }
 
+// AuthRequestByCode finds the login that a code was given for.
 func (s *storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,6 +161,7 @@ func (s *storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequ
 	return nil, errNoRequest
 }
 
+// SaveAuthCode notes the code given for a login.
 func (s *storage) SaveAuthCode(_ context.Context, id, code string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,6 +173,7 @@ func (s *storage) SaveAuthCode(_ context.Context, id, code string) error {
 	return nil
 }
 
+// DeleteAuthRequest ends a login, and with it its code.
 func (s *storage) DeleteAuthRequest(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,10 +181,12 @@ func (s *storage) DeleteAuthRequest(_ context.Context, id string) error {
 	return nil
 }
 
+// CreateAccessToken gives a new token its id and its end.
 func (s *storage) CreateAccessToken(context.Context, op.TokenRequest) (string, time.Time, error) {
 	return rand.Text(), time.Now().Add(s.lifetime), nil
 }
 
+// SigningKey is the newest key.
 func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,6 +199,7 @@ func (s *storage) rotate(key signingKey) {
 	s.keys = append(s.keys, key)
 }
 
+// KeySet is every key that a good token may be signed with.
 func (s *storage) KeySet(context.Context) ([]op.Key, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,10 +210,12 @@ func (s *storage) KeySet(context.Context) ([]op.Key, error) {
 	return keys, nil
 }
 
+// SignatureAlgorithms is the one in use.
 func (s *storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
 	return []jose.SignatureAlgorithm{jose.RS256}, nil
 }
 
+// GetClientByClientID finds the people's client, or a machine account's.
 func (s *storage) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
 	if id == ClientID {
 		return client{id: id, lifetime: s.lifetime}, nil
@@ -195,6 +226,7 @@ func (s *storage) GetClientByClientID(_ context.Context, id string) (op.Client, 
 	return nil, fmt.Errorf("no client %q", id)
 }
 
+// AuthorizeClientIDSecret checks a machine account's secret.
 func (s *storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
 	if account, ok := find(id); !ok || !account.Machine || !s.secrets.check(id, secret) {
 		return errors.New("unknown client or wrong secret")
@@ -202,6 +234,7 @@ func (s *storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) 
 	return nil
 }
 
+// ClientCredentials logs a machine account in.
 func (s *storage) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
 	if err := s.AuthorizeClientIDSecret(ctx, id, secret); err != nil {
 		return nil, err
@@ -209,8 +242,10 @@ func (s *storage) ClientCredentials(ctx context.Context, id, secret string) (op.
 	return s.GetClientByClientID(ctx, id)
 }
 
+// ClientCredentialsTokenRequest says what a machine account's token holds.
 func (s *storage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
 	return &oidc.JWTTokenRequest{Subject: id, Audience: []string{s.audience}, Scopes: scopes}, nil
 }
 
+// Health is always good in memory.
 func (s *storage) Health(context.Context) error { return nil }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -70,7 +71,9 @@ func (s *service) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.draining.Load() {
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
 		}
+		w.WriteHeader(http.StatusOK)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("POST /authorise", s.authorise)
@@ -104,8 +107,9 @@ func (s *service) authorise(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	w.WriteHeader(code)
-	// If the caller is gone there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(answer{Result: result, Version: s.cfg.Version})
+	if err := json.NewEncoder(w).Encode(answer{Result: result, Version: s.cfg.Version}); err != nil {
+		slog.Debug("the caller is gone", "error", err)
+	}
 }
 
 // decide takes a worker, spends the configured time and decides.

@@ -43,7 +43,7 @@ func (s Server) Part() (proc.Part, error) {
 	if err := os.RemoveAll(data); err != nil {
 		return proc.Part{}, fmt.Errorf("prometheus: %w", err)
 	}
-	if err := os.MkdirAll(data, 0o755); err != nil {
+	if err := os.MkdirAll(data, 0o750); err != nil {
 		return proc.Part{}, fmt.Errorf("prometheus: %w", err)
 	}
 	if err := os.WriteFile(file, config, 0o600); err != nil {

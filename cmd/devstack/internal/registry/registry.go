@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -43,13 +44,13 @@ type change struct {
 // Open makes a registry whose content lies in dir.
 func Open(dir string) (*Registry, error) {
 	blobs := filepath.Join(dir, "blobs")
-	if err := os.MkdirAll(blobs, 0o755); err != nil {
+	if err := os.MkdirAll(blobs, 0o750); err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	quiet := slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)
 	r := &Registry{inner: registry.New(registry.Logger(quiet), registry.WithReferrersSupport(true),
 		registry.WithBlobHandler(registry.NewDiskBlobHandler(blobs)))}
-	journal, err := os.OpenFile(filepath.Join(dir, "manifests.jsonl"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	journal, err := os.OpenFile(filepath.Join(dir, "manifests.jsonl"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
@@ -120,9 +121,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = answer.Body.WriteTo(w)
 }

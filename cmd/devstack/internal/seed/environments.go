@@ -50,7 +50,7 @@ type Cluster struct {
 func (c Cluster) Deploy(ctx context.Context, e Environment, image string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	manifest, err := render(filepath.Join(c.Root, "deploy/demo/manifests/payments-api.yaml.tmpl"), "{{", "}}", struct {
+	manifest, err := render(filepath.Join(c.Root, "deploy", "demo", "manifests", "payments-api.yaml.tmpl"), "{{", "}}", struct {
 		Environment
 		Image string
 	}{e, image})
@@ -86,13 +86,13 @@ func (c Cluster) kubectl(ctx context.Context, stdin []byte, args ...string) (str
 
 // Catalog writes the demo service's catalog entry to dir.
 func Catalog(root, dir, registry, cluster, keys string) error {
-	entry, err := render(filepath.Join(root, "deploy/demo/catalog/payments-api.yaml.tmpl"), "[[", "]]", struct {
+	entry, err := render(filepath.Join(root, "deploy", "demo", "catalog", "payments-api.yaml.tmpl"), "[[", "]]", struct {
 		Registry, Cluster, KeysDir, Source, Builder string
 	}{registry, cluster, keys, source, builder})
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("catalog: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, Service+".yaml"), entry, 0o600); err != nil {

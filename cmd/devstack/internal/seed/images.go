@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 
@@ -91,9 +92,7 @@ func (i Images) Push(ctx context.Context) ([]Version, error) {
 
 func (i Images) push(ctx context.Context, binary []byte, v Version) (Version, error) {
 	env := map[string]string{"VERSION": v.Tag}
-	for name, value := range v.env {
-		env[name] = value
-	}
+	maps.Copy(env, v.env)
 	keys := sigtest.Keys{Provenance: keyAt(i.Keys, BuilderKey), Tests: keyAt(i.Keys, TestsKey)}
 	if v.signer != "" {
 		keys.Signature = keyAt(i.Keys, v.signer)

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -56,9 +57,7 @@ func (u *up) writeConfigs(kubeconfig string) error {
 		},
 	}
 	for file, own := range map[string]object{u.WorkerConfig(): worker, u.GatewayConfig(): gateway} {
-		for name, value := range common {
-			own[name] = value
-		}
+		maps.Copy(own, common)
 		text, err := yaml.Marshal(own)
 		if err != nil {
 			return fmt.Errorf("write %s: %w", file, err)

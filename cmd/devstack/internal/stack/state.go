@@ -57,15 +57,19 @@ func (l Layout) stateFile() string    { return l.at("stack.json") }
 func (l Layout) envFile() string      { return l.at("env") }
 func (l Layout) settingsFile() string { return l.at("data", "settings.json") }
 
-// Keys is the folder of all keys, Issuer the file of the accounts' passwords.
-func (l Layout) Keys() string   { return l.at("keys") }
+// Keys is the folder of all keys.
+func (l Layout) Keys() string { return l.at("keys") }
+
+// Issuer is the file of the accounts' passwords.
 func (l Layout) Issuer() string { return l.at("keys", "issuer.json") }
 
 // Logs is the folder of the parts' logs.
 func (l Layout) Logs() string { return l.at("logs") }
 
-// WorkerConfig and GatewayConfig are the daemons' configurations.
-func (l Layout) WorkerConfig() string  { return l.at("worker.yaml") }
+// WorkerConfig is the worker's configuration.
+func (l Layout) WorkerConfig() string { return l.at("worker.yaml") }
+
+// GatewayConfig is the gateway's configuration.
 func (l Layout) GatewayConfig() string { return l.at("gateway.yaml") }
 
 // NotaryEnv holds the credentials that the notary's role needs beside its
@@ -147,7 +151,7 @@ func writeJSON(path string, value any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := os.WriteFile(path+".new", append(raw, '\n'), 0o600); err != nil {

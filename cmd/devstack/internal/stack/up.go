@@ -206,7 +206,7 @@ func (u *up) startCluster(ctx context.Context) error {
 }
 
 func (u *up) startTemporal(ctx context.Context) error {
-	if err := os.MkdirAll(u.at("data"), 0o755); err != nil {
+	if err := os.MkdirAll(u.at("data"), 0o750); err != nil {
 		return fmt.Errorf("the stack's folder: %w", err)
 	}
 	return u.run(ctx, "UI http://"+u.local(portTemporalUI), u.temporal.Part())

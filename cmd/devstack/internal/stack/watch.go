@@ -48,7 +48,7 @@ func (u *up) watch(part string, process *proc.Process) {
 // notePid is for people and tests that want to see what a killed part does;
 // nothing depends on it.
 func (u *up) notePid(part string, pid int) {
-	_ = os.MkdirAll(u.at("run"), 0o755)
+	_ = os.MkdirAll(u.at("run"), 0o750)
 	_ = os.WriteFile(filepath.Join(u.at("run"), part+".pid"), []byte(strconv.Itoa(pid)+"\n"), 0o600)
 }
 
