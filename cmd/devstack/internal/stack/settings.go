@@ -82,3 +82,5 @@ func free(port int) bool {
 	}
 	return listener.Close() == nil
 }
+
+func (s settings) local(name string) string { return "127.0.0.1:" + strconv.Itoa(s.Ports[name]) }

@@ -120,7 +120,7 @@ func prepare(ctx context.Context, o Options) (*up, error) {
 }
 
 func (u *up) port(name string) int     { return u.settings.Ports[name] }
-func (u *up) local(name string) string { return "127.0.0.1:" + strconv.Itoa(u.port(name)) }
+func (u *up) local(name string) string { return u.settings.local(name) }
 
 func (u *up) wants(part string) bool { return !slices.Contains(u.Without, part) }
 
