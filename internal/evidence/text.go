@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -162,7 +163,7 @@ func (r *RolledBack) WriteText(w io.Writer) {
 		return
 	}
 	rows := fields("  cause", r.Report.Cause, "  trigger", r.Report.Trigger, "  from", r.Report.From, "  to", r.Report.To,
-		"  began", stamp(r.Report.Started), "  took", r.Report.Duration.String(), "  complete", fmt.Sprint(r.Report.Complete))
+		"  began", stamp(r.Report.Started), "  took", r.Report.Duration.String(), "  complete", strconv.FormatBool(r.Report.Complete))
 	for _, s := range r.Report.Steps {
 		came := s.Observed
 		if s.Error != "" {
@@ -181,7 +182,7 @@ func (r *RolledBack) WriteText(w io.Writer) {
 
 // WriteText writes the answer as a table.
 func (s *Spread) WriteText(w io.Writer) {
-	rows := fields("  furthest", fmt.Sprintf("canary at %d%% of the traffic", s.MaxWeight), "  promoted", fmt.Sprint(s.Promoted))
+	rows := fields("  furthest", fmt.Sprintf("canary at %d%% of the traffic", s.MaxWeight), "  promoted", strconv.FormatBool(s.Promoted))
 	for _, at := range s.At {
 		text := fmt.Sprintf("%d%% from %s", at.Weight, stamp(at.From))
 		if at.Lasted > 0 {

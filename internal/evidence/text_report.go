@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ import (
 func (r Report) WriteText(w io.Writer) {
 	rows := [][]string{{"LANE", "RELEASE", "PAPERS", "RECORDS", "OUTCOME", "LAST RECORD"}}
 	for _, release := range r.Releases {
-		rows = append(rows, []string{release.Lane.String(), release.Release, string(release.State), fmt.Sprint(release.Records), string(release.Outcome), stamp(release.Ended)})
+		rows = append(rows, []string{release.Lane.String(), release.Release, string(release.State), strconv.Itoa(release.Records), string(release.Outcome), stamp(release.Ended)})
 	}
 	table(w, rows...)
 	for _, release := range r.Releases {
@@ -67,7 +68,7 @@ func (p Papers) WriteText(w io.Writer) {
 		if r.Lock != nil {
 			until = stamp(r.Lock.RetainUntil)
 		}
-		rows = append(rows, []string{fmt.Sprint(r.Ref.Sequence), stamp(r.Header.At), string(r.Ref.Kind), Describe(r), r.Signer, until})
+		rows = append(rows, []string{strconv.Itoa(r.Ref.Sequence), stamp(r.Header.At), string(r.Ref.Kind), Describe(r), r.Signer, until})
 	}
 	table(w, rows...)
 	writeFaults(w, "", p.Report.Faults)
@@ -77,7 +78,7 @@ func (p Papers) WriteText(w io.Writer) {
 func WriteList(w io.Writer, releases []ReleaseReport) {
 	rows := [][]string{{"BEGAN", "LANE", "RELEASE", "OUTCOME", "PAPERS", "RECORDS"}}
 	for _, r := range releases {
-		rows = append(rows, []string{stamp(r.Began), r.Lane.String(), r.Release, string(r.Outcome), string(r.State), fmt.Sprint(r.Records)})
+		rows = append(rows, []string{stamp(r.Began), r.Lane.String(), r.Release, string(r.Outcome), string(r.State), strconv.Itoa(r.Records)})
 	}
 	table(w, rows...)
 }
