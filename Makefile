@@ -80,5 +80,7 @@ bench: tools build ## measure history size, orchestration overhead, time to weig
 	$(BIN)/devstack bench $(ARGS)
 
 .PHONY: replay-record
-replay-record: tools ## record the golden histories in replaytests/ again, from the code that is checked out
-	go run ./replaytests/record $(ARGS)
+replay-record: tools ## record golden histories from real runs of the code that is checked out; VERSION=v2 names the new folder
+	@test -n "$(VERSION)" || { echo "make replay-record: say which version of the workflows this is, e.g. VERSION=v2" >&2; exit 2; }
+	WAYBILL_RECORD=$(CURDIR)/replaytests/testdata WAYBILL_RECORD_VERSION=$(VERSION) \
+	  go test ./e2e -run '^TestOutcomes$$' -count=1 -v -timeout 30m $(ARGS)

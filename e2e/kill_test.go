@@ -122,7 +122,7 @@ func TestEvidenceOutage(t *testing.T) {
 		}
 	}
 	t.Cleanup(resume)
-	r := waybill(t, "on-call", "abort", release, "--reason=The bucket is down", "--yes")
+	r := waybill(t, "on-call", "abort", release, "--reason=The bucket is down")
 	require.Zero(t, r.code, r.stderr)
 	require.Eventually(t, func() bool {
 		_, canary := weights(t, "staging")

@@ -66,7 +66,8 @@ func TestOutcomes(t *testing.T) {
 	t.Run("expired", func(t *testing.T) {
 		drill(t, "payments-drill", "{approval: 10m,", "{approval: 3s,")
 		release := startOf(t, "payments-drill", "prod", "v1")
-		require.Equal(t, signals.Expired, outcome(t, release).Kind)
+		ended := outcome(t, release)
+		require.Equal(t, signals.Expired, ended.Kind, ended.Reasons)
 		record(t, "expired", release)
 	})
 	for i, phase := range []signals.Phase{signals.Baseline, signals.Canary, signals.Ramp, signals.Bake} {
@@ -76,7 +77,7 @@ func TestOutcomes(t *testing.T) {
 			await(t, release, "the window of "+string(phase), func(s signals.Status) bool {
 				return s.Phase == phase && len(s.Windows) > 0 && s.Windows[len(s.Windows)-1].Phase == phase
 			})
-			r := waybill(t, "on-call", "abort", release, "--reason=Drill", "--yes")
+			r := waybill(t, "on-call", "abort", release, "--reason=Drill")
 			require.Zero(t, r.code, r.stderr)
 			ended := outcome(t, release)
 			require.Equal(t, signals.Aborted, ended.Kind, ended.Reasons)
@@ -136,7 +137,9 @@ func drill(t *testing.T, name, replace, with string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(stack.dir, "catalog", "payments-api.yaml"))
 	require.NoError(t, err)
-	changed := strings.Replace(string(text), "service: payments-api", "service: "+name, 1)
+	// Two lanes may not change one Deployment, so the drill gets namespaces of its
+	// own; they do not exist, and no drill gets as far as to need them.
+	changed := strings.NewReplacer("service: payments-api", "service: "+name, "namespace: payments-", "namespace: "+name+"-").Replace(string(text))
 	require.Contains(t, changed, replace)
 	file := filepath.Join(stack.dir, "catalog", name+".yaml")
 	require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(changed, replace, with)), 0o600))

@@ -65,7 +65,7 @@ func TestRequesterCannotApprove(t *testing.T) {
 	require.Contains(t, r.stderr, "asked for this release")
 	r = waybill(t, "developer", "approve", started.Release, "--reason=So do I", "--yes")
 	require.Equal(t, 3, r.code, r.stdout+r.stderr)
-	r = waybill(t, "on-call", "abort", started.Release, "--reason=Drill is over", "--yes")
+	r = waybill(t, "on-call", "abort", started.Release, "--reason=Drill is over")
 	require.Zero(t, r.code, r.stderr)
 	require.Equal(t, signals.Aborted, outcome(t, started.Release).Kind)
 }
