@@ -113,7 +113,7 @@ func weights(t *testing.T, environment string) (stable, canary int) {
 	t.Helper()
 	text := kubectl(t, "get", "httproute", "payments-api", "--namespace=payments-"+environment,
 		`--output=jsonpath={range .spec.rules[*].backendRefs[*]}{.name}={.weight}{"\n"}{end}`)
-	for _, line := range strings.Fields(text) {
+	for line := range strings.FieldsSeq(text) {
 		name, weight, _ := strings.Cut(line, "=")
 		n, err := strconv.Atoi(weight)
 		require.NoError(t, err, text)
@@ -166,7 +166,7 @@ func bucketAs(t *testing.T, account string) *s3.Client {
 	text, err := os.ReadFile(filepath.Join(stack.dir, "keys", account+".env"))
 	require.NoError(t, err)
 	values := map[string]string{}
-	for _, line := range strings.Fields(string(text)) {
+	for line := range strings.FieldsSeq(string(text)) {
 		name, value, _ := strings.Cut(line, "=")
 		values[name] = value
 	}

@@ -94,7 +94,9 @@ func (c client) ClockSkew() time.Duration { return 0 }
 func allScopes(scopes []string) []string  { return scopes }
 
 // RestrictAdditionalIdTokenScopes keeps all scopes.
-func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return allScopes }
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:staticcheck // the interface spells it so
+	return allScopes
+}
 
 // RestrictAdditionalAccessTokenScopes keeps all scopes.
 func (c client) RestrictAdditionalAccessTokenScopes() func([]string) []string { return allScopes }

@@ -100,7 +100,7 @@ func (g *generator) totals() totals {
 
 func (g *generator) send(ctx context.Context) {
 	g.count(func(t *totals) { t.Sent++ })
-	body := fmt.Sprintf(`{"amount": %.2f}`, 1+999*rand.Float64()) //nolint:gosec // a made-up amount, not a secret
+	body := fmt.Sprintf(`{"amount": %.2f}`, 1+999*rand.Float64())
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, g.settings.url, strings.NewReader(body))
 	if err != nil {
 		g.count(func(t *totals) { t.Lost["request"]++ })

@@ -130,7 +130,7 @@ func (s *service) decide(r *http.Request) (code int, result string) {
 		return http.StatusServiceUnavailable, "failed"
 	}
 	switch {
-	case rand.Float64() < s.cfg.ErrorRatio: //nolint:gosec // a simulated fault, not a secret
+	case rand.Float64() < s.cfg.ErrorRatio:
 		return http.StatusInternalServerError, "failed"
 	case p.Amount > limit:
 		return http.StatusOK, "declined"
@@ -141,6 +141,6 @@ func (s *service) decide(r *http.Request) (code int, result string) {
 // spread draws a time around the median as services have it: log-normal, with
 // a tail, cut at four times the median.
 func spread(median time.Duration) time.Duration {
-	factor := math.Exp(0.25 * rand.NormFloat64()) //nolint:gosec // a simulated latency, not a secret
+	factor := math.Exp(0.25 * rand.NormFloat64())
 	return time.Duration(min(factor, 4) * float64(median))
 }

@@ -76,7 +76,7 @@ func ensureKey(dir, name string) error {
 		return fmt.Errorf("encode key %s: %w", name, err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
-	if err := os.WriteFile(filepath.Join(dir, name+".pub"), text, 0o644); err != nil { //nolint:gosec // a public key is for everybody
+	if err := os.WriteFile(filepath.Join(dir, name+".pub"), text, 0o644); err != nil {
 		return fmt.Errorf("keep key %s: %w", name, err)
 	}
 	if err := os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
