@@ -92,6 +92,6 @@ func TestChangedWorkflowFailsReplay(t *testing.T) {
 		err := replay(t, load(t, file), func(r worker.WorkflowReplayer) {
 			r.RegisterWorkflowWithOptions(changed, workflow.RegisterOptions{Name: signals.ReleaseWorkflow})
 		})
-		require.ErrorContains(t, err, "nondetermini")
+		require.ErrorContains(t, err, "TMPRL1100", "the code of Temporal's nondeterminism errors")
 	}
 }
