@@ -34,6 +34,7 @@ type state struct {
 	Kubeconfig   string    `json:"kubeconfig"`
 	Gateway      string    `json:"gateway"`
 	Temporal     string    `json:"temporal"`
+	Prometheus   string    `json:"prometheus"`
 	Registry     string    `json:"registry"`
 	ObjectStore  string    `json:"objectStore"`
 	Bucket       string    `json:"bucket"`
@@ -145,35 +146,35 @@ func up() (down func() error, err error) {
 }
 
 // image is the version of the demo service with the tag.
-func image(t *testing.T, tag string) version {
-	t.Helper()
+func image(tb testing.TB, tag string) version {
+	tb.Helper()
 	for _, v := range stack.Versions {
 		if v.Tag == tag {
 			return v
 		}
 	}
-	t.Fatalf("no version %s was seeded", tag)
+	tb.Fatalf("no version %s was seeded", tag)
 	return version{}
 }
 
 // pidOf is the process number of a part of the stack.
-func pidOf(t *testing.T, part string) int {
-	t.Helper()
+func pidOf(tb testing.TB, part string) int {
+	tb.Helper()
 	var pid int
 	text, err := os.ReadFile(filepath.Join(stack.dir, "run", part+".pid"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = fmt.Sscan(strings.TrimSpace(string(text)), &pid)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return pid
 }
 
 // killWorker ends the worker with SIGKILL and waits until the stack has started
 // it again, as its platform would.
-func killWorker(t *testing.T) {
-	t.Helper()
-	before := pidOf(t, "worker")
-	require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
-	require.Eventually(t, func() bool { return pidOf(t, "worker") != before }, time.Minute, 50*time.Millisecond)
+func killWorker(tb testing.TB) {
+	tb.Helper()
+	before := pidOf(tb, "worker")
+	require.NoError(tb, syscall.Kill(before, syscall.SIGKILL))
+	require.Eventually(tb, func() bool { return pidOf(tb, "worker") != before }, time.Minute, 50*time.Millisecond)
 }
 
 // pauseWorker stops the worker in its tracks, so that it answers nothing, until

@@ -94,11 +94,11 @@ func TestOutcomes(t *testing.T) {
 }
 
 // dial is a Temporal client on the stack.
-func dial(t *testing.T) client.Client {
-	t.Helper()
+func dial(tb testing.TB) client.Client {
+	tb.Helper()
 	c, err := client.Dial(client.Options{HostPort: stack.Temporal})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(c.Close)
 	return c
 }
 
@@ -133,15 +133,15 @@ func record(t *testing.T, scenario, workflow string) {
 
 // drill adds a service to the stack's catalog: the demo's, under another name and
 // with one text replaced. The daemon takes it up by itself.
-func drill(t *testing.T, name, replace, with string) {
-	t.Helper()
+func drill(tb testing.TB, name, replace, with string) {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join(stack.dir, "catalog", "payments-api.yaml"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	// Two lanes may not change one Deployment, so the drill gets namespaces of its
 	// own; they do not exist, and no drill gets as far as to need them.
 	changed := strings.NewReplacer("service: payments-api", "service: "+name, "namespace: payments-", "namespace: "+name+"-").Replace(string(text))
-	require.Contains(t, changed, replace)
+	require.Contains(tb, changed, replace)
 	file := filepath.Join(stack.dir, "catalog", name+".yaml")
-	require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(changed, replace, with)), 0o600))
-	t.Cleanup(func() { _ = os.Remove(file) })
+	require.NoError(tb, os.WriteFile(file, []byte(strings.ReplaceAll(changed, replace, with)), 0o600))
+	tb.Cleanup(func() { _ = os.Remove(file) })
 }
