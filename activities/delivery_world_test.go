@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
@@ -207,9 +208,13 @@ func (l *lane) undo(version string, to signals.Snapshot) {
 func (l *lane) scaleStable(replicas int32) {
 	l.t.Helper()
 	deployments := l.kubes.AppsV1().Deployments(l.target.Namespace)
-	scale, err := deployments.GetScale(l.t.Context(), "api", metav1.GetOptions{})
-	require.NoError(l.t, err)
-	scale.Spec.Replicas = replicas
-	_, err = deployments.UpdateScale(l.t.Context(), "api", scale, metav1.UpdateOptions{})
-	require.NoError(l.t, err)
+	require.NoError(l.t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		scale, err := deployments.GetScale(l.t.Context(), "api", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		scale.Spec.Replicas = replicas
+		_, err = deployments.UpdateScale(l.t.Context(), "api", scale, metav1.UpdateOptions{})
+		return err
+	}))
 }

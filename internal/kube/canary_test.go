@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/waybill-dev/waybill/activities"
 	"github.com/waybill-dev/waybill/signals"
@@ -179,9 +180,13 @@ func TestAutoscaledStable(t *testing.T) {
 func shrink(t *testing.T, l *lane, to int32) {
 	t.Helper()
 	deployments := clients.AppsV1().Deployments(l.target.Namespace)
-	scale, err := deployments.GetScale(t.Context(), "payments-api", metav1.GetOptions{})
-	require.NoError(t, err)
-	scale.Spec.Replicas = to
-	_, err = deployments.UpdateScale(t.Context(), "payments-api", scale, metav1.UpdateOptions{})
-	require.NoError(t, err)
+	require.NoError(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		scale, err := deployments.GetScale(t.Context(), "payments-api", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		scale.Spec.Replicas = to
+		_, err = deployments.UpdateScale(t.Context(), "payments-api", scale, metav1.UpdateOptions{})
+		return err
+	}))
 }

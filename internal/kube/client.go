@@ -81,8 +81,12 @@ type deployment struct {
 
 // deployment reads a Deployment. A missing one is a NotFound error.
 func (c *Client) deployment(ctx context.Context, namespace, name string) (*deployment, error) {
-	raw, err := c.clients.AppsV1().RESTClient().Get().Namespace(namespace).Resource("deployments").Name(name).
-		SetHeader("Accept", "application/json").Do(ctx).Raw()
+	result := c.clients.AppsV1().RESTClient().Get().Namespace(namespace).Resource("deployments").Name(name).
+		SetHeader("Accept", "application/json").Do(ctx)
+	if err := result.Error(); err != nil { // reads the server's message, which Raw does not
+		return nil, explain("read", "Deployment", namespace, name, err)
+	}
+	raw, err := result.Raw()
 	if err != nil {
 		return nil, explain("read", "Deployment", namespace, name, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -78,16 +77,13 @@ type lane struct {
 
 func newLane(t *testing.T, change func(*appsv1.Deployment)) *lane {
 	t.Helper()
-	namespace := strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-")
-	namespace = strings.ReplaceAll(namespace, "_", "-")[:min(len(namespace), 60)]
-	_, err := clients.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	made, err := clients.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "lane-"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	for _, name := range []string{"settings"} {
-		_, err = clients.CoreV1().ConfigMaps(namespace).Create(t.Context(), &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"limit": "10"},
-		}, metav1.CreateOptions{})
-		require.NoError(t, err)
-	}
+	namespace := made.Name
+	_, err = clients.CoreV1().ConfigMaps(namespace).Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"limit": "10"},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
 	_, err = clients.CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "login"}, Data: map[string][]byte{"password": []byte("one")},
 	}, metav1.CreateOptions{})

@@ -43,7 +43,6 @@ func TestShippedRoleSuffices(t *testing.T) {
 // as unreadable and left alone, and everything else works.
 func TestWithoutSecrets(t *testing.T) {
 	role := shippedRole(t)
-	role.Name += "-without-secrets"
 	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "secrets") })
 	s := releaseAs(t, role)
 	require.Equal(t, Unreadable, s.Config["Secret/login"])
@@ -55,7 +54,8 @@ func releaseAs(t *testing.T, role *rbacv1.ClusterRole) signals.Snapshot {
 	t.Helper()
 	l := newLane(t, nil)
 	l.await(signals.TrackStable, runs("v1"))
-	_, err := clients.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	role.GenerateName, role.Name = role.Name+"-", ""
+	role, err := clients.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
 	require.NoError(t, err)
 	_, err = clients.RbacV1().RoleBindings(l.target.Namespace).Create(t.Context(), &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "waybill"},
@@ -68,8 +68,13 @@ func releaseAs(t *testing.T, role *rbacv1.ClusterRole) signals.Snapshot {
 	limited, err := New(config)
 	require.NoError(t, err)
 
-	s, err := limited.Observe(t.Context(), l.target)
-	require.NoError(t, err)
+	_, err = limited.Observe(t.Context(), signals.Target{Namespace: "kube-system", Stable: "payments-api"})
+	require.ErrorContains(t, err, `User "worker-deploy" cannot get resource "deployments"`)
+	var s signals.Snapshot
+	require.Eventually(t, func() bool { // the server's authorizer learns of the binding
+		s, err = limited.Observe(t.Context(), l.target)
+		return err == nil
+	}, waitLong, tick)
 	require.True(t, signals.ValidDigest(s.Config["ConfigMap/settings"]))
 	require.NoError(t, limited.ApplyCanary(t.Context(), l.canary("v2", 1)))
 	require.NoError(t, limited.SetImage(t.Context(), l.input("v2")))

@@ -23,9 +23,8 @@ import (
 
 const (
 	fieldManager = "waybill"
-	// attempts is how often a change is made again because somebody else changed
-	// the route in between.
-	attempts = 10
+	// attempts is how often a change is made that somebody else undoes.
+	attempts = 5
 	poll     = 100 * time.Millisecond
 )
 
@@ -95,13 +94,17 @@ func (r *Routes) RemoveCanary(ctx context.Context, t signals.Target) (signals.We
 // change patches the route until the patch is empty and the route accepted.
 // Somebody else's edit in between is read and built upon: the patch names the
 // version it was made for, and a route that was edited after the patch yields a
-// new one.
+// new one. Somebody who undoes the change again and again is not fought for long.
 func (r *Routes) change(ctx context.Context, t signals.Target, patchFor func(*gatewayv1.HTTPRoute) ([]operation, error)) (signals.Weights, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.AcceptWithin)
 	defer cancel()
-	for edits := 0; ; {
+	waitingFor := "its weights could not be set"
+	for applied := 0; ; {
 		route, err := r.get(ctx, t)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return signals.Weights{}, fmt.Errorf("HTTPRoute %s/%s: %s: %w", t.Namespace, t.Route, waitingFor, ctx.Err())
+		case err != nil:
 			return signals.Weights{}, err
 		}
 		patch, err := patchFor(route)
@@ -113,16 +116,18 @@ func (r *Routes) change(ctx context.Context, t signals.Target, patchFor func(*ga
 			if ok {
 				return observed(route, t)
 			}
-			if err := wait(ctx); err != nil {
-				return signals.Weights{}, fmt.Errorf("HTTPRoute %s/%s has the weights asked for, but is not accepted: %s: %w", t.Namespace, t.Route, why, err)
-			}
+			waitingFor = "it has the weights asked for, but is not accepted: " + why
+			wait(ctx)
 			continue
 		}
-		if edits++; edits > attempts {
-			return signals.Weights{}, fmt.Errorf("HTTPRoute %s/%s was changed by somebody else %d times while its weights were set; find out who writes it (kubectl get httproute %s -n %s -o yaml --show-managed-fields)",
+		if applied == attempts {
+			return signals.Weights{}, fmt.Errorf("HTTPRoute %s/%s: somebody else undid its weights %d times; find out who writes it (kubectl get httproute %s -n %s -o yaml --show-managed-fields)",
 				t.Namespace, t.Route, attempts, t.Route, t.Namespace)
 		}
-		if err := r.patch(ctx, route, patch); err != nil && !apierrors.IsConflict(err) {
+		switch err := r.patch(ctx, route, patch); {
+		case err == nil:
+			applied++
+		case !apierrors.IsConflict(err) && ctx.Err() == nil:
 			return signals.Weights{}, err
 		}
 	}
@@ -167,12 +172,11 @@ func observed(route *gatewayv1.HTTPRoute, t signals.Target) (signals.Weights, er
 	return w, nil
 }
 
-func wait(ctx context.Context) error {
+// wait pauses before the route is read again, or until ctx ends.
+func wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-time.After(poll):
-		return nil
 	}
 }
 

@@ -60,9 +60,9 @@ func run(m *testing.M) int {
 // stable and one to another Service.
 func newRoute(t *testing.T, change func(*gatewayv1.HTTPRoute)) signals.Target {
 	t.Helper()
-	namespace := strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-")
-	_, err := kubes.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	made, err := kubes.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "route-"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
+	namespace := made.Name
 	for _, name := range []string{"stable", "canary", "other"} {
 		_, err := kubes.CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -199,19 +199,18 @@ func TestEditedByOthers(t *testing.T) {
 // TestWeightsPutBackByOthers: a controller that restores its own weights, as
 // GitOps tools do, is reported and not fought without end.
 func TestWeightsPutBackByOthers(t *testing.T) {
-	target := newRoute(t, nil)
-	_, err := routes.SetWeights(t.Context(), target, 5)
-	require.NoError(t, err)
+	// Never accepted, so that the change is under way for as long as it takes.
+	target := newRoute(t, func(r *gatewayv1.HTTPRoute) { r.Spec.ParentRefs[0].Name = "nobody" })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
 			_, _ = gateways.GatewayV1().HTTPRoutes(target.Namespace).Patch(ctx, "route", types.JSONPatchType,
-				[]byte(`[{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":5}]`), metav1.PatchOptions{})
+				[]byte(`[{"op":"replace","path":"/spec/rules/0/backendRefs/0/weight","value":100}]`), metav1.PatchOptions{})
 		}
 	}()
-	_, err = routes.SetWeights(t.Context(), target, 50)
-	require.ErrorContains(t, err, "changed by somebody else")
+	_, err := routes.SetWeights(t.Context(), target, 50)
+	require.ErrorContains(t, err, "somebody else undid its weights 5 times")
 }
 
 func TestRoutesThatCannotBeSplit(t *testing.T) {
