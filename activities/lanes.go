@@ -40,7 +40,8 @@ func (l *Lanes) Acquire(ctx context.Context, in signals.AcquireInput) (signals.L
 		return signals.LaneGrant{}, err
 	}
 	var grant signals.LaneGrant
-	return grant, handle.Get(ctx, &grant)
+	err = handle.Get(ctx, &grant)
+	return grant, err
 }
 
 // watchBeat is how often WatchHolder shows that it is alive; also the pause
@@ -61,8 +62,7 @@ func (l *Lanes) WatchHolder(ctx context.Context, claim signals.LaneClaim) (signa
 	if ctx.Err() != nil {
 		return signals.HolderEnd{}, ctx.Err()
 	}
-	var unknown *serviceerror.NotFound
-	if errors.As(err, &unknown) {
+	if _, unknown := errors.AsType[*serviceerror.NotFound](err); unknown {
 		return signals.HolderEnd{State: "not found"}, nil
 	}
 	desc, descErr := l.Client.DescribeWorkflowExecution(ctx, claim.Release, claim.Run)

@@ -76,9 +76,13 @@ func (l *lane) validate(c signals.LaneClaim) error {
 	return nil
 }
 
-// acquire answers where a claim stands; asking again changes nothing.
+// acquire answers where a claim stands; asking again changes nothing. What is
+// free is given at once.
 func (l *lane) acquire(_ workflow.Context, c signals.LaneClaim) (signals.LaneGrant, error) {
 	q := l.queue(c.Resource)
+	if q.Holder == nil && len(q.Waiting) == 0 {
+		q.Holder = &c
+	}
 	same := func(other signals.LaneClaim) bool {
 		return other.Release == c.Release && other.Run == c.Run && other.Abandoned == ""
 	}

@@ -254,7 +254,7 @@ func (r *release) claim(ctx workflow.Context, resource signals.LaneResource, lim
 		}
 		if limit > 0 {
 			pause = min(pause, left)
-			r.now(fmt.Sprintf("number %d in the queue behind %s", grant.Position, grant.Holder), deadline.UTC())
+			r.now(fmt.Sprintf("number %d in the queue; %s holds the lane", grant.Position, grant.Holder), deadline.UTC())
 		}
 		if err := r.awaitSignal(ctx, granted, pause); err != nil {
 			return grant, err

@@ -136,11 +136,21 @@ func (p *parts) notary(ctx context.Context) ([]queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	go p.checkBucket(ctx, bucket)
 	notary, err := activities.NewNotary(signer, bucket, p.config.retention())
 	if err != nil {
 		return nil, err
 	}
 	return []queue{{signals.NotaryQueue, notaryActivities, func(r worker.Registry) { r.RegisterActivity(notary) }}}, nil
+}
+
+// checkBucket says early that the bucket can't hold evidence. It does not keep
+// the process from starting: records wait for the bucket to be mended, and a
+// rollback must not wait for anything.
+func (p *parts) checkBucket(ctx context.Context, bucket *objectlock.Writer) {
+	if err := bucket.Check(ctx); err != nil {
+		p.log.ErrorContext(ctx, "the bucket is not fit for evidence; forward steps will wait until it is", "bucket", p.config.Notary.Bucket, "error", err)
+	}
 }
 
 func publicKeys(list []KeyConfig) ([]signals.PublicKey, error) {

@@ -71,6 +71,10 @@ func runWorker(ctx context.Context, c Config, roles []Role, log *slog.Logger) er
 	return group.Wait()
 }
 
+// beatAtMost bounds how long the SDK holds a heartbeat back. It is how fresh the
+// live view of a watched window is, and how soon an abort reaches its activity.
+const beatAtMost = time.Second
+
 // poll works on the queues until ctx ends or a worker gives up.
 func poll(ctx context.Context, temporal client.Client, queues []queue, polling *atomic.Bool, log *slog.Logger) error {
 	fatal := make(chan error, len(queues))
@@ -86,6 +90,7 @@ func poll(ctx context.Context, temporal client.Client, queues []queue, polling *
 		w := worker.New(temporal, q.name, worker.Options{
 			MaxConcurrentActivityExecutionSize: q.activities,
 			WorkerStopTimeout:                  workerStop,
+			MaxHeartbeatThrottleInterval:       beatAtMost,
 			OnFatalError:                       func(err error) { fatal <- fmt.Errorf("worker of queue %s: %w", q.name, err) },
 		})
 		q.register(w)
