@@ -12,7 +12,7 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ENV CGO_ENABLED=0
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/ ./cmd/waybill ./cmd/waybilld ./deploy/compose/probe
+    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/ ./cmd/waybill ./cmd/waybilld ./deploy/compose/probe ./deploy/compose/bucket
 
 FROM gcr.io/distroless/static-debian12:nonroot@sha256:afa5c872c891853ca7fcf1f12c3edb23f7eeef36189728842dd51042ff57f7ab AS runtime
 LABEL org.opencontainers.image.source="https://github.com/waybill-dev/waybill" \
@@ -24,7 +24,7 @@ COPY --from=build /out/waybill /waybill
 ENTRYPOINT ["/waybill"]
 
 FROM runtime AS waybilld
-COPY --from=build /out/waybilld /out/probe /
+COPY --from=build /out/waybilld /out/probe /out/bucket /
 COPY --from=build /src/policies /etc/waybill/policies
 EXPOSE 8080 9090
 ENTRYPOINT ["/waybilld"]

@@ -21,64 +21,67 @@ import (
 	"github.com/waybill-dev/waybill/internal/kube/kubetest"
 )
 
-// TestBucket runs the scripts of the Compose file's S3 gateway against the real
-// one, with the secrets that secrets.sh makes: the notary's account must be able
-// to write a locked record, and nobody, the root account included, to undo it.
+// TestBucket sets the S3 gateway of the Compose file up as the Compose file does,
+// against the real one. The notary must be able to add a locked record, and
+// nobody, the bucket's owner included, to undo it.
 func TestBucket(t *testing.T) {
-	dir := t.TempDir()
-	secrets := filepath.Join(dir, "secrets")
+	secrets := filepath.Join(t.TempDir(), "secrets")
 	ports, err := kubetest.FreePorts(t.Context(), 1)
 	require.NoError(t, err)
 	versitygw, err := kubetest.Tool(t.Context(), "versitygw")
 	require.NoError(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	endpoint := "http://" + address
-	env := append(os.Environ(),
-		"PATH="+filepath.Dir(versitygw)+":"+os.Getenv("PATH"),
-		"WAYBILL_SECRETS="+secrets,
-		"S3_ROOT_FILE="+filepath.Join(secrets, "s3-root"),
-		"S3_CREDENTIALS_FILE="+filepath.Join(secrets, "s3-credentials"),
-		"DATA_DIR="+filepath.Join(dir, "data"), "LISTEN="+address,
-		"ADMIN_ENDPOINT_URL="+endpoint, "BUCKET=evidence")
-	script := func(path string) *exec.Cmd {
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", path)
-		cmd.Env = env
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
+		cmd.Env = append(os.Environ(),
+			"PATH="+filepath.Dir(versitygw)+":"+os.Getenv("PATH"), "WAYBILL_SECRETS="+secrets, "SECRETS_DIR="+secrets,
+			"DATA_DIR="+filepath.Join(t.TempDir(), "data"), "LISTEN="+address, "ADMIN_ENDPOINT_URL="+endpoint,
+			"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(secrets, "s3-root"))
 		return cmd
 	}
 	run := func(cmd *exec.Cmd) {
 		out, err := cmd.CombinedOutput()
-		require.NoErrorf(t, err, "%s", out)
+		require.NoErrorf(t, err, "%v: %s", cmd.Args, out)
 	}
-	secretsScript := exec.CommandContext(t.Context(), "compose/secrets.sh")
-	secretsScript.Env = env
-	run(secretsScript)
-	start(t, script("compose/versitygw.sh"))
-	require.Eventually(t, func() bool { return healthy(t, endpoint+"/healthz") }, time.Minute, 50*time.Millisecond, "the S3 gateway did not become healthy")
-	run(script("compose/bucket.sh"))
-	run(script("compose/bucket.sh"))
+	run(command("compose/secrets.sh"))
+	start(t, command("/bin/sh", "compose/versitygw.sh"))
+	require.Eventually(t, func() bool { return healthy(t, endpoint+"/healthz") }, time.Minute, 50*time.Millisecond,
+		"the S3 gateway did not become healthy")
+	for range 2 { // it must be safe to run again
+		run(command("/bin/sh", "compose/accounts.sh"))
+		run(command("go", "run", "./compose/bucket", "--endpoint="+endpoint, "--bucket=evidence", "--notary=notary", "--auditor=auditor"))
+	}
 
-	notary := s3Client(t, endpoint, filepath.Join(secrets, "s3-credentials"))
+	notary := s3Client(t, endpoint, filepath.Join(secrets, "s3-notary"))
+	auditor := s3Client(t, endpoint, filepath.Join(secrets, "s3-auditor"))
+	owner := s3Client(t, endpoint, filepath.Join(secrets, "s3-root"))
+	key := aws.String("v1/prod/payments-api/r1/1-plan.json")
 	until := time.Now().Add(time.Hour)
-	put, err := notary.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String("evidence"), Key: aws.String("v1/prod/payments-api/r1/1-plan.json"), Body: bytes.NewReader([]byte("{}")),
+	record := &s3.PutObjectInput{
+		Bucket: aws.String("evidence"), Key: key, Body: bytes.NewReader([]byte("{}")),
 		ObjectLockMode: types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: aws.Time(until),
 		ChecksumAlgorithm: types.ChecksumAlgorithmSha256, IfNoneMatch: aws.String("*"),
-	})
+	}
+	_, err = auditor.PutObject(t.Context(), record)
+	requireDenied(t, err, "the auditor adds a record")
+	put, err := notary.PutObject(t.Context(), record)
 	require.NoError(t, err)
-	require.NotEmpty(t, aws.ToString(put.VersionId))
+	read, err := auditor.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("evidence"), Key: key, VersionId: put.VersionId})
+	require.NoError(t, err)
+	require.NoError(t, read.Body.Close())
 
-	root := s3Client(t, endpoint, rootCredentials(t, secrets))
-	for name, client := range map[string]*s3.Client{"notary": notary, "root": root} {
-		_, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{
-			Bucket: aws.String("evidence"), Key: aws.String("v1/prod/payments-api/r1/1-plan.json"), VersionId: put.VersionId,
-		})
+	for name, client := range map[string]*s3.Client{"notary": notary, "auditor": auditor, "owner": owner} {
+		_, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("evidence"), Key: key, VersionId: put.VersionId})
 		requireDenied(t, err, name+" deletes a locked version")
 		_, err = client.PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{
-			Bucket: aws.String("evidence"), Key: aws.String("v1/prod/payments-api/r1/1-plan.json"), VersionId: put.VersionId,
+			Bucket: aws.String("evidence"), Key: key, VersionId: put.VersionId,
 			Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(until.Add(-30 * time.Minute))},
 		})
 		requireDenied(t, err, name+" shortens a retention")
 	}
+	_, err = notary.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("evidence"), Key: key})
+	requireDenied(t, err, "the notary hides a record behind a delete marker")
 }
 
 // requireDenied checks that the server refused and that nothing else went wrong.
@@ -99,18 +102,6 @@ func s3Client(t *testing.T, endpoint, credentials string) *s3.Client {
 		o.BaseEndpoint = aws.String(endpoint)
 		o.UsePathStyle = true
 	})
-}
-
-// rootCredentials writes the root account of the S3 gateway as a credentials file.
-func rootCredentials(t *testing.T, secrets string) string {
-	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(secrets, "s3-root"))
-	require.NoError(t, err)
-	raw = bytes.Replace(raw, []byte("ROOT_ACCESS_KEY_ID="), []byte("aws_access_key_id = "), 1)
-	raw = bytes.Replace(raw, []byte("ROOT_SECRET_ACCESS_KEY="), []byte("aws_secret_access_key = "), 1)
-	path := filepath.Join(secrets, "root-credentials")
-	require.NoError(t, os.WriteFile(path, append([]byte("[default]\n"), raw...), 0o600))
-	return path
 }
 
 // healthy tells whether url answers 200.

@@ -56,7 +56,8 @@ func TestComposeServices(t *testing.T) {
 		"notary":             waybilld,
 		"gateway":            waybilld,
 		"versitygw":          "versity/versitygw:v1.8.0",
-		"bucket":             "versity/versitygw:v1.8.0",
+		"accounts":           "versity/versitygw:v1.8.0",
+		"bucket":             waybilld,
 		"registry":           "registry:3.1.1",
 		"prometheus":         "prom/prometheus:v3.15.0",
 	}, images)
@@ -64,14 +65,14 @@ func TestComposeServices(t *testing.T) {
 
 func TestComposeHardening(t *testing.T) {
 	p := project(t)
-	oneShot := []string{"temporal-schema", "temporal-namespace", "bucket"}
+	oneShot := []string{"temporal-schema", "temporal-namespace", "accounts", "bucket"}
 	for name, service := range p.Services {
 		require.Truef(t, service.ReadOnly, "%s: read_only", name)
 		require.Falsef(t, service.Privileged, "%s: privileged", name)
 		require.Equalf(t, []string{"ALL"}, service.CapDrop, "%s: cap_drop", name)
 		require.Emptyf(t, service.CapAdd, "%s: cap_add", name)
 		require.Containsf(t, service.SecurityOpt, "no-new-privileges:true", "%s: security_opt", name)
-		require.Equalf(t, slices.Contains(oneShot, name), service.HealthCheck == nil, "%s: healthcheck", name)
+		require.Equalf(t, slices.Contains(oneShot, name), service.HealthCheck == nil || service.HealthCheck.Disable, "%s: healthcheck", name)
 		for _, port := range service.Ports {
 			require.Equalf(t, "127.0.0.1", port.HostIP, "%s: port %s is published beyond loopback", name, port.Published)
 		}
@@ -99,8 +100,9 @@ func TestComposeSeparatesDuties(t *testing.T) {
 	}
 	for secret, want := range map[string][]string{
 		"evidence-key":      {"notary"},
-		"s3-credentials":    {"bucket", "notary"},
-		"s3-root":           {"bucket", "versitygw"},
+		"s3-notary":         {"accounts", "notary"},
+		"s3-auditor":        {"accounts"},
+		"s3-root":           {"accounts", "bucket", "versitygw"},
 		"gateway-key":       {"gateway"},
 		"kubeconfig":        {"worker-deploy"},
 		"postgres-password": {"postgres", "temporal", "temporal-schema"},
@@ -108,7 +110,7 @@ func TestComposeSeparatesDuties(t *testing.T) {
 		require.ElementsMatchf(t, want, holders[secret], "holders of %s", secret)
 	}
 	for service, want := range map[string][]string{
-		"versitygw": {"bucket", "notary"},
+		"versitygw": {"accounts", "bucket", "notary"},
 		"postgres":  {"temporal", "temporal-schema"},
 	} {
 		var reach []string

@@ -52,7 +52,7 @@ func TestDaemons(t *testing.T) {
 			config := filepath.Join(dir, role+".yaml")
 			require.NoError(t, os.WriteFile(config, []byte(local), 0o600))
 			daemon := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(bin, "waybilld"), append(args, "--config="+config)...)
-			daemon.Env = append(os.Environ(), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(run, "s3-credentials"))
+			daemon.Env = append(os.Environ(), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(run, "s3-notary"))
 			start(t, daemon)
 			require.Eventually(t, func() bool {
 				return exec.CommandContext(t.Context(), filepath.Join(bin, "probe"), "http://"+listen+"/readyz").Run() == nil
@@ -80,7 +80,7 @@ func buildFromContext(t *testing.T) string {
 	}
 	bin := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin+"/",
-		"./cmd/waybill", "./cmd/waybilld", "./deploy/compose/probe")
+		"./cmd/waybill", "./cmd/waybilld", "./deploy/compose/probe", "./deploy/compose/bucket")
 	cmd.Dir = source
 	out, err := cmd.CombinedOutput()
 	require.NoErrorf(t, err, "%s", out)

@@ -28,6 +28,11 @@ keep() {
 
 random() { openssl rand -hex 24; }
 
+# account NAME makes an S3 account, as the credentials file of any AWS client.
+account() {
+  printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$(random)" | keep "s3-$1"
+}
+
 # key NAME makes an ECDSA key in the forms that the daemon reads.
 key() {
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 2>/dev/null | keep "$1.key"
@@ -35,8 +40,9 @@ key() {
 }
 
 random | tr -d '\n' | keep postgres-password
-printf 'ROOT_ACCESS_KEY_ID=root\nROOT_SECRET_ACCESS_KEY=%s\n' "$(random)" | keep s3-root
-printf '[default]\naws_access_key_id = notary\naws_secret_access_key = %s\n' "$(random)" | keep s3-credentials
+account root
+account notary
+account auditor
 key evidence
 key gateway
 
