@@ -3,11 +3,9 @@ package activities
 import (
 	"context"
 	"errors"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 
 	"github.com/waybill-dev/waybill/signals"
@@ -44,14 +42,10 @@ func (l *Lanes) Acquire(ctx context.Context, in signals.AcquireInput) (signals.L
 	return grant, err
 }
 
-// watchBeat is how often WatchHolder shows that it is alive; also the pause
-// after which a lost long poll is begun anew.
-const watchBeat = 3 * time.Second
-
 // WatchHolder returns when the run of a release has closed, and how. A run that
 // never existed counts as ended, or a forged claim would block the lane.
 func (l *Lanes) WatchHolder(ctx context.Context, claim signals.LaneClaim) (signals.HolderEnd, error) {
-	stop := beat(ctx, watchBeat)
+	_, stop := startPulse(ctx)
 	defer stop()
 	var outcome signals.Outcome
 	run := l.Client.GetWorkflow(ctx, claim.Release, claim.Run)
@@ -74,25 +68,4 @@ func (l *Lanes) WatchHolder(ctx context.Context, claim signals.LaneClaim) (signa
 		return signals.HolderEnd{}, err
 	}
 	return signals.HolderEnd{State: status.String()}, nil
-}
-
-// beat heartbeats until the returned function is called, for activities that
-// wait on one long call.
-func beat(ctx context.Context, every time.Duration) func() {
-	done := make(chan struct{})
-	go func() {
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				activity.RecordHeartbeat(ctx)
-			}
-		}
-	}()
-	return func() { close(done) }
 }
