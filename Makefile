@@ -16,6 +16,10 @@ STACK_TOOLS := kubernetes versitygw traefik temporal prometheus cosign
 TEST_TOOLS  := opa
 LINT_TOOLS  := golangci-lint workflowcheck
 
+# Tests run programs and scripts of the repository, which Go's cache of test
+# results does not know of; so nothing is taken from it.
+GOTEST = go test -count=1 -timeout 40m
+
 # Packages of unit and adapter tests; ./e2e has the machine to itself afterwards.
 PACKAGES = $$(go list ./... | grep -v '/e2e$$')
 
@@ -50,8 +54,8 @@ build: ## build waybill, waybilld and devstack into bin/
 test: tools ## run go vet, all tests (the end-to-end ones last) and the policies' own tests
 	@deploy/tools/install.sh $(TEST_TOOLS)
 	go vet ./...
-	go test -p 2 -timeout 40m $(ARGS) $(PACKAGES)
-	go test -timeout 40m $(ARGS) ./e2e
+	$(GOTEST) -p 2 $(ARGS) $(PACKAGES)
+	$(GOTEST) $(ARGS) ./e2e
 	$(TOOLS)/opa test policies/
 
 .PHONY: lint
@@ -76,8 +80,8 @@ vuln: ## check dependencies for known vulnerabilities (needs the Go vulnerabilit
 	esac; exit $$status
 
 .PHONY: bench
-bench: tools build ## measure history size, orchestration overhead, time to weight 0 and memory (docs/performance.md)
-	$(BIN)/devstack bench $(ARGS)
+bench: tools ## measure history size, orchestration overhead, time to weight 0 and memory (docs/performance.md)
+	go test ./e2e -run '^$$' -bench . -benchtime 1x -timeout 60m $(ARGS)
 
 .PHONY: replay-record
 replay-record: tools ## record golden histories from real runs of the code that is checked out; VERSION=v2 names the new folder
