@@ -110,8 +110,8 @@ func TestBadCatalog(t *testing.T) {
 	cases := map[string]struct{ replace, with, says string }{
 		"typo in a field":             {"readyWithin:", "redyWithin:", "redyWithin"},
 		"window of zero":              {"window: {duration: 4s", "window: {duration: 0s", "duration"},
-		"threshold that can't be met": {"max: 0.08", "max: -0.01", "max"},
-		"more than everything":        {"min: 0.92", "min: 1.5", "min"},
+		"threshold that can't be met": {"max: 0.1", "max: -0.01", "max"},
+		"more than everything":        {"min: 0.9", "min: 1.5", "min"},
 		"no unit":                     {"duration: 5s", "duration: 5", "unit"},
 	}
 	for name, c := range cases {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,9 +74,8 @@ func runWithStack(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	stack.bin, stack.dir = filepath.Join(work, "bin"), filepath.Join(work, "state")
-	build := exec.Command("go", "build", "-trimpath", "-o", stack.bin+"/", "./cmd/...")
+	build := exec.Command("go", "build", "-o", stack.bin+"/", "./cmd/...")
 	build.Dir = stack.root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("go build ./cmd/...: %w\n%s", err, out)
 	}
@@ -168,22 +168,16 @@ func pidOf(tb testing.TB, part string) int {
 	return pid
 }
 
+// killing lets tests that run side by side kill one after another.
+var killing sync.Mutex
+
 // killWorker ends the worker with SIGKILL and waits until the stack has started
 // it again, as its platform would.
 func killWorker(tb testing.TB) {
 	tb.Helper()
+	killing.Lock()
+	defer killing.Unlock()
 	before := pidOf(tb, "worker")
 	require.NoError(tb, syscall.Kill(before, syscall.SIGKILL))
 	require.Eventually(tb, func() bool { return pidOf(tb, "worker") != before }, time.Minute, 50*time.Millisecond)
-}
-
-// pauseWorker stops the worker in its tracks, so that it answers nothing, until
-// the returned function is called or the test ends.
-func pauseWorker(t *testing.T) (resume func()) {
-	t.Helper()
-	pid := pidOf(t, "worker")
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	resume = func() { require.NoError(t, syscall.Kill(pid, syscall.SIGCONT)) }
-	t.Cleanup(resume)
-	return resume
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,36 +17,60 @@ import (
 )
 
 // TestKilledInEveryPhase ends the worker with SIGKILL in the middle of each
-// phase, of a release that is promoted and of one that is rolled back. The stack
-// starts it again, and the release must end as if nothing had been.
+// phase, one release each, of releases that are promoted and of one that is
+// rolled back. The stack starts it again, and the release must end as if nothing
+// had been. Two lanes are tried at the same time, so that each release also
+// lives through the kills that were meant for the other.
 func TestKilledInEveryPhase(t *testing.T) {
-	phases := append(signals.Phases(), signals.RollingBack)
-	for i, phase := range phases {
-		t.Run(string(phase), func(t *testing.T) {
-			environment, tag, want := "staging", []string{"v1", "v2"}[i%2], signals.Promoted
-			switch phase {
-			case signals.Approving: // tier 1 asks nobody
-				environment = "prod"
-			case signals.RollingBack:
-				tag, want = "v3", signals.RolledBack
-			}
-			release := start(t, environment, tag)
-			enter(t, release, phase)
-			killWorker(t)
-			if environment == "prod" {
-				approve(t, release)
-			}
-			ended := outcome(t, release)
-			require.Equal(t, want, ended.Kind, ended.Reasons)
-			if want == signals.Promoted {
-				require.True(t, strings.HasSuffix(stableImage(t, environment), image(t, tag).Digest))
-			}
-			_, canary := weights(t, environment)
-			require.Zero(t, canary)
-		})
+	phases := map[string][]signals.Phase{}
+	for i, phase := range signals.Phases() {
+		environment := []string{"staging", "prod"}[i%2]
+		if phase == signals.Approving { // tier 1 asks nobody
+			environment = "prod"
+		}
+		phases[environment] = append(phases[environment], phase)
 	}
+	phases["staging"] = append(phases["staging"], signals.RollingBack)
+	t.Run("lanes", func(t *testing.T) {
+		for environment, list := range phases {
+			t.Run(environment, func(t *testing.T) {
+				t.Parallel()
+				for i, phase := range list {
+					t.Run(string(phase), func(t *testing.T) { killedIn(t, environment, phase, []string{"v1", "v2"}[i%2]) })
+				}
+			})
+		}
+	})
 	r := evidence(t, "verify")
 	require.Zero(t, r.code, r.stdout+r.stderr)
+}
+
+// killedIn ships a version and kills the worker when the release has entered the
+// phase.
+func killedIn(t *testing.T, environment string, phase signals.Phase, tag string) {
+	t.Helper()
+	want := signals.Promoted
+	if phase == signals.RollingBack {
+		tag, want = "v3", signals.RolledBack
+	}
+	release := start(t, environment, tag)
+	asked := environment == "prod"
+	if asked && slices.Index(signals.Phases(), phase) > slices.Index(signals.Phases(), signals.Approving) {
+		approve(t, release)
+		asked = false
+	}
+	enter(t, release, phase)
+	killWorker(t)
+	if asked {
+		approve(t, release)
+	}
+	ended := outcome(t, release)
+	require.Equal(t, want, ended.Kind, ended.Reasons)
+	if want == signals.Promoted {
+		require.True(t, strings.HasSuffix(stableImage(t, environment), image(t, tag).Digest))
+	}
+	_, canary := weights(t, environment)
+	require.Zero(t, canary)
 }
 
 // enter returns as soon as history shows that the release is in the phase. It

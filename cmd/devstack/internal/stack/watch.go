@@ -46,10 +46,13 @@ func (u *up) watch(part string, process *proc.Process) {
 }
 
 // notePid is for people and tests that want to see what a killed part does;
-// nothing depends on it.
+// nothing depends on it. The file is never seen half written.
 func (u *up) notePid(part string, pid int) {
 	_ = os.MkdirAll(u.at("run"), 0o750)
-	_ = os.WriteFile(filepath.Join(u.at("run"), part+".pid"), []byte(strconv.Itoa(pid)+"\n"), 0o600)
+	file := filepath.Join(u.at("run"), part+".pid")
+	if err := os.WriteFile(file+".new", []byte(strconv.Itoa(pid)+"\n"), 0o600); err == nil {
+		_ = os.Rename(file+".new", file)
+	}
 }
 
 // ended is told of a part that nobody stopped.
