@@ -40,7 +40,7 @@ func ended(tb testing.TB, release string) (signals.Outcome, history) {
 		require.NoError(tb, err)
 		h.events = append(h.events, e)
 	}
-	require.EqualValues(tb, description.GetWorkflowExecutionInfo().GetHistoryLength(), len(h.events))
+	require.Len(tb, h.events, int(description.GetWorkflowExecutionInfo().GetHistoryLength()))
 	return out, h
 }
 
