@@ -45,7 +45,7 @@ func versions() []Version {
 		{Tag: "v1", About: "good", form: sigtest.Legacy, signer: CIKey},
 		{Tag: "v2", About: "good", form: sigtest.Bundle, signer: CIKey},
 		{Tag: "v3", About: "fails three requests in ten", form: sigtest.Legacy, signer: CIKey, env: map[string]string{"ERROR_RATIO": "0.3"}},
-		{Tag: "v4", About: "slow", form: sigtest.Bundle, signer: CIKey, env: map[string]string{"LATENCY": "600ms"}},
+		{Tag: "v4", About: "slow", form: sigtest.Bundle, signer: CIKey, env: map[string]string{"LATENCY": "2500ms"}},
 		{Tag: "v5", About: "good, but not signed", form: sigtest.Bundle},
 		{Tag: "v6", About: "good, but signed by a stranger", form: sigtest.Bundle, signer: StrangerKey},
 	}
