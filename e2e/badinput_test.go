@@ -111,7 +111,7 @@ func TestBadCatalog(t *testing.T) {
 		"typo in a field":             {"readyWithin:", "redyWithin:", "redyWithin"},
 		"window of zero":              {"window: {duration: 4s", "window: {duration: 0s", "duration"},
 		"threshold that can't be met": {"max: 0.1", "max: -0.01", "max"},
-		"more than everything":        {"min: 0.9", "min: 1.5", "min"},
+		"threshold nothing exceeds":   {"max: 0.1", "max: 1.5", "max"},
 		"no unit":                     {"duration: 5s", "duration: 5", "unit"},
 	}
 	for name, c := range cases {
