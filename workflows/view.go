@@ -65,7 +65,7 @@ func (r *release) table() []signals.Gate {
 		switch g := r.gates[phase]; {
 		case g != nil:
 			gates = append(gates, *g)
-		case r.settling || r.gates[signals.RollingBack] != nil:
+		case phase != signals.Settled && (r.settling || r.gates[signals.RollingBack] != nil):
 			gates = append(gates, signals.Gate{Phase: phase, Name: string(phase), State: skipped})
 		default:
 			gates = append(gates, signals.Gate{Phase: phase, Name: string(phase), State: waiting})

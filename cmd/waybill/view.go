@@ -119,7 +119,11 @@ func delivery(b *strings.Builder, r wire.Release, now time.Time, st styles) {
 		case signals.Fail, signals.Outage:
 			style = st.bad
 		}
-		row := []string{"  " + clean(c.Check), style.Render(string(c.Verdict)), number(c.Canary)}
+		value := number(c.Canary)
+		if c.Canary == nil && c.Stable != nil {
+			value = "" // stable alone is watched, as in the baseline and the bake
+		}
+		row := []string{"  " + clean(c.Check), style.Render(string(c.Verdict)), value}
 		if c.Stable != nil {
 			row = append(row, "stable "+number(c.Stable))
 		} else {

@@ -43,7 +43,7 @@ func moment() (wire.Release, time.Time) {
 			}},
 			Next: []signals.NextAction{{Who: "on-call", What: "stop it and put everything back", Command: "waybill abort payments-api-prod-1 --reason '…'"}},
 			Live: &signals.WatchProgress{Phase: signals.Canary, Weight: 5, Taken: 7, Extension: 1, Ends: noon.Add(42 * time.Second), Checks: []signals.CheckResult{
-				{Check: "errors", Verdict: signals.Pass, Canary: new(0.00213), Stable: new(0.002), Bound: "≤ 1% and ≤ 2 × stable"},
+				{Check: "errors", Verdict: signals.Pass, Canary: new(0.00213), Stable: new(0.002), Bound: "≤ 1% and ≤ 2 × stable", Reason: "canary 0.213% on 812 samples"},
 				{Check: "p99", Verdict: signals.Insufficient, Bound: "≤ 0.3 s", Reason: "12 samples, want 20"},
 			}},
 		},
@@ -106,15 +106,15 @@ func TestChangesAreToldOnce(t *testing.T) {
 	now, _ := moment()
 	first := changes(wire.Release{}, now)
 	assert.Contains(t, first, "canary gets 5% of the traffic")
-	assert.Contains(t, first, "canary at 5%: errors pass, canary 0.00213 (≤ 1% and ≤ 2 × stable)")
+	assert.Contains(t, first, "canary at 5%: errors pass: canary 0.213% on 812 samples (≤ 1% and ≤ 2 × stable)")
 	assert.Contains(t, first, "next: on-call can stop it and put everything back: waybill abort payments-api-prod-1 --reason '…'")
 	assert.NotContains(t, strings.Join(first, "\n"), "ramp", "what waits is no news")
 	assert.Empty(t, changes(now, now))
 
 	later, _ := moment()
 	later.Live.Checks[1].Verdict = signals.Fail
-	later.Live.Checks[1].Canary = new(0.9)
-	assert.Equal(t, []string{"canary at 5%: p99 fail, canary 0.9 (≤ 0.3 s)"}, changes(now, later))
+	later.Live.Checks[1].Reason = "canary 0.9 s on 40 samples"
+	assert.Equal(t, []string{"canary at 5%: p99 fail: canary 0.9 s on 40 samples (≤ 0.3 s)"}, changes(now, later))
 
 	gone, _ := moment()
 	gone.Execution.State = wire.Terminated

@@ -121,7 +121,7 @@ func changes(before, now wire.Release) []string {
 		}
 		for _, c := range now.Live.Checks {
 			if verdicts[c.Check] != string(c.Verdict) {
-				add("%s at %d%%: %s %s, canary %s (%s)", now.Live.Phase, now.Live.Weight, c.Check, c.Verdict, number(c.Canary), c.Bound)
+				add("%s at %d%%: %s %s: %s (%s)", now.Live.Phase, now.Live.Weight, c.Check, c.Verdict, c.Reason, c.Bound)
 			}
 		}
 	}
