@@ -21,6 +21,8 @@ type papers struct {
 	refs                 []signals.RecordRef
 	writing              *entry
 	broken               error
+	// changed is called when a record has become durable, or can't.
+	changed func()
 }
 
 // entry is one record on its way into the bucket.
@@ -82,9 +84,11 @@ func (p *papers) write(ctx workflow.Context) {
 			// this sequence. Nothing may be written after a gap, so the queue
 			// stands still: forward steps end, undos go on, the release fails.
 			p.broken = fmt.Errorf("record %d (%s) of release %s: %w", e.sequence, e.kind, p.release, err)
+			p.changed()
 			return
 		}
 		e.out, e.done = out, true
 		p.refs, p.writing = append(p.refs, out.Ref), nil
+		p.changed()
 	}
 }

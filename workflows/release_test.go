@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -334,7 +335,16 @@ func TestDetailsNameTheNextActionWithItsCommand(t *testing.T) {
 		s := r.status()
 		require.Equal(t, "waybill approve "+releaseIn+" --reason '…'", s.Next[0].Command)
 		require.Equal(t, "waiting for 1 of payments-leads and 1 of risk", s.Doing)
-		r.abort("seen")
+		r.SignalWorkflow(signals.ApprovalMessage, "approve")
 	}, time.Minute)
+	r.RegisterDelayedCallback(func() {
+		shown, err := r.QueryWorkflow("__temporal_workflow_metadata")
+		require.NoError(t, err)
+		var metadata sdkpb.WorkflowMetadata
+		require.NoError(t, shown.Get(&metadata))
+		require.Contains(t, metadata.GetCurrentDetails(), "waybill abort "+releaseIn)
+		require.NotContains(t, metadata.GetCurrentDetails(), "on the way", "the refusal's record is durable by now")
+		r.abort("seen")
+	}, 2*time.Minute)
 	r.execute(requestIn)
 }

@@ -77,6 +77,7 @@ func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 		},
 		approvals: approvals{nonces: map[string]bool{}},
 	}
+	r.papers.changed = r.show
 	if !signals.ValidReleaseID(r.papers.release) {
 		// The id can't stand in an object key; the run id always can.
 		r.papers.release = run

@@ -56,7 +56,7 @@ func (r *release) intake(ctx workflow.Context) error {
 		return err
 	}
 	_, err = r.record(ctx, signals.RecordPlan, signals.PlanPredicate{PlanDigest: r.digest, Plan: canonical})
-	r.gate(passed, fmt.Sprintf("%s, plan %s", plan.Artifact.Reference(), short(r.digest)))
+	r.gate(passed, fmt.Sprintf("image %s, plan %s", short(plan.Artifact.Digest), short(r.digest)))
 	return err
 }
 
