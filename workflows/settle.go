@@ -40,7 +40,7 @@ func (r *release) settle(end ending) (signals.Outcome, error) {
 	if err := r.closePapers(ctx, outcome); err != nil {
 		return *outcome, err
 	}
-	r.outcome = outcome
+	r.outcome, r.doing = outcome, "ended: "+string(outcome.Kind)
 	r.gate(passed, fmt.Sprintf("%d records, manifest %s", len(r.papers.refs), short(outcome.Manifest.Digest)))
 	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 	return *outcome, nil
