@@ -109,9 +109,9 @@ func TestCheckPermit(t *testing.T) {
 		{name: "never expires", spoil: func(s map[string]any) { delete(predicate(s), "waybill_expiresAt") }, says: "expired"},
 		{name: "another predicate", spoil: func(s map[string]any) { s["predicateType"] = signals.RecordDecision.PredicateType() }, says: "not a permit"},
 		{name: "another statement", spoil: func(s map[string]any) { s["_type"] = "https://in-toto.io/Statement/v0.1" }, says: "has the type"},
-		{name: "another payload", kind: signals.ApprovalPayload, says: "payload type"},
-		{name: "made before the key was valid", spoil: func(s map[string]any) { predicate(s)["timeVerified"] = now.Add(-48 * time.Hour) }, says: "outside the validity"},
-		{name: "made after the key was valid", spoil: func(s map[string]any) { predicate(s)["timeVerified"] = now.Add(48 * time.Hour) }, says: "outside the validity"},
+		{name: "another payload", kind: signals.ApprovalPayload, says: "is of type"},
+		{name: "made before the key was valid", spoil: func(s map[string]any) { predicate(s)["timeVerified"] = now.Add(-48 * time.Hour) }, says: "is valid from"},
+		{name: "made after the key was valid", spoil: func(s map[string]any) { predicate(s)["timeVerified"] = now.Add(48 * time.Hour) }, says: "is valid from"},
 	}
 	key := evidence.public(t)
 	key.NotBefore, key.NotAfter = now.Add(-24*time.Hour), now.Add(24*time.Hour)
@@ -146,7 +146,7 @@ func TestCheckPermit(t *testing.T) {
 	altered := *good
 	altered.Payload = evidence.sign(t, inTotoPayload, statement(digest, "prod", "other", now)).Payload
 	require.ErrorContains(t, activities.CheckPermit(&altered, []signals.PublicKey{key}, digest, "prod", "payments-api", now), "not signed")
-	require.ErrorContains(t, activities.CheckPermit(good, []signals.PublicKey{{ID: "evidence-1", PEM: "nonsense"}}, digest, "prod", "payments-api", now), `evidence key "evidence-1"`)
+	require.ErrorContains(t, activities.CheckPermit(good, []signals.PublicKey{{ID: "evidence-1", PEM: "nonsense"}}, digest, "prod", "payments-api", now), `key "evidence-1"`)
 }
 
 // rotated is another valid evidence key, as during a rotation.

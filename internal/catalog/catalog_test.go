@@ -73,7 +73,7 @@ func TestDemoCatalog(t *testing.T) {
 	require.Equal(t, 4*time.Second, prod.Baseline.Duration.D())
 	require.Len(t, prod.Steps, 4)
 	require.Equal(t, signals.Step{Phase: signals.Canary, Weight: 5, Window: signals.Window{
-		Duration: signals.Duration(4 * time.Second), Interval: signals.Duration(time.Second), WarmUp: signals.Duration(time.Second), Extensions: 5,
+		Duration: signals.Duration(8 * time.Second), Interval: signals.Duration(time.Second), WarmUp: signals.Duration(4 * time.Second), Extensions: 5,
 	}}, prod.Steps[0])
 	require.Equal(t, 2, prod.Approval.People())
 	require.Equal(t, "payments-ci", prod.Trust.Signature[0].ID)
@@ -192,14 +192,14 @@ func TestFaultsAreNamed(t *testing.T) {
 		"unknown kind":         {"kind: latency", "kind: speed", `checks[1].kind: "speed"`},
 		"no bound":             {"max: 0.9\n", "\n", "checks[2]: want a bound"},
 		"error ratio above 1":  {"max: 0.1", "max: 8", "checks[0].max: 8: want a ratio, 0 to 1"},
-		"negative latency":     {"max: 0.5", "max: -0.5", "checks[1].max: -0.5: want no negative"},
-		"latency of zero":      {"max: 0.5", "max: 0", "checks[1].max: 0: no latency is 0"},
+		"negative latency":     {"max: 2\n", "max: -0.5\n", "checks[1].max: -0.5: want no negative"},
+		"latency of zero":      {"max: 2\n", "max: 0\n", "checks[1].max: 0: no latency is 0"},
 		"min above max":        {"max: 0.9\n", "max: 0.9\n        min: 0.95\n", "checks[2].min: 0.95: above max 0.9"},
 		"ratio of zero":        {"maxRatio: 2,", "maxRatio: 0,", "versusStable.maxRatio: want a number above 0"},
 		"negative ratio":       {"minRatio: 0.98,", "minRatio: -1,", "versusStable.minRatio: want a number above 0"},
 		"ratios crossed":       {"maxRatio: 2,", "maxRatio: 2, minRatio: 3,", "above maxRatio; nothing could pass"},
 		"versus nothing":       {"{maxRatio: 2, slack: 0.06}", "{slack: 0.05}", "want maxRatio or minRatio"},
-		"negative slack":       {"slack: 0.25", "slack: -0.25", "slack: -0.25"},
+		"negative slack":       {"slack: 1.5", "slack: -1.5", "slack: -1.5"},
 		"no samples":           {"minSamples: 20", "minSamples: 0", "checks[0].minSamples: 0: want how many"},
 		"unknown consequence":  {"onOutage: rollback", "onOutage: ignore", `checks[0].onOutage: "ignore": want rollback or hold`},
 		"consequence missing":  {"onInsufficient: rollback\n", "\n", `checks[0].onInsufficient: ""`},
