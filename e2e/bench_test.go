@@ -121,7 +121,8 @@ func BenchmarkReleaseOverhead(b *testing.B) {
 		}
 		for _, part := range []string{"wall", "windows", "pods", "overhead"} {
 			report(b, median(parts[part]).Seconds(), part+"-s")
-			b.Logf("%s: median %s, from %s to %s", part, median(parts[part]), slices.Min(parts[part]), slices.Max(parts[part]))
+			b.Logf("%s: median %s, from %s to %s", part, median(parts[part]),
+				slices.Min(parts[part]).Round(time.Millisecond), slices.Max(parts[part]).Round(time.Millisecond))
 			delete(parts, part)
 		}
 		var lines []string
@@ -133,11 +134,11 @@ func BenchmarkReleaseOverhead(b *testing.B) {
 	}
 }
 
-// median is the middle one, the mean of both if there are two.
+// median is the middle one, the mean of both if there are two, to the millisecond.
 func median(times []time.Duration) time.Duration {
 	sorted := slices.Sorted(slices.Values(times))
 	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	return ((sorted[(n-1)/2] + sorted[n/2]) / 2).Round(time.Millisecond)
 }
 
 // BenchmarkReaction is the time from the scrape that first shows an error of a
