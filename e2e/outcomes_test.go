@@ -63,6 +63,14 @@ func TestOutcomes(t *testing.T) {
 		require.Equal(t, []string{"Not on a Friday"}, ended.Reasons)
 		record(t, "denied", release)
 	})
+	t.Run("cancelled while it waits for approval", func(t *testing.T) {
+		release := start(t, "prod", "v1")
+		awaitPhase(t, release, signals.Approving)
+		require.NoError(t, dial(t).CancelWorkflow(t.Context(), release, ""))
+		ended := outcome(t, release)
+		require.Equal(t, signals.Aborted, ended.Kind, ended.Reasons)
+		require.Contains(t, ended.Reasons[0], "cancelled")
+	})
 	t.Run("expired", func(t *testing.T) {
 		drill(t, "payments-drill", "{approval: 10m,", "{approval: 3s,")
 		release := startOf(t, "payments-drill", "prod", "v1")

@@ -40,7 +40,8 @@ func TestStartedWithTheTemporalCLI(t *testing.T) {
 	require.Equal(t, "developer (not proven)", s.Requester)
 
 	approve(t, release)
-	require.Equal(t, signals.Promoted, outcome(t, release).Kind)
+	ended := outcome(t, release)
+	require.Equal(t, signals.Promoted, ended.Kind, ended.Reasons)
 	refusals := 0
 	for _, key := range records(t, "prod", release) {
 		if strings.Contains(key, "-refusal-") {

@@ -178,6 +178,9 @@ func (r *release) approve(ctx workflow.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err // a cancelled timer is ready, too: that is no expiry
+	}
 	if denied := r.approvals.denied; denied != nil {
 		r.gate(failed, "denied by "+denied.Approver.Display())
 		return &stop{kind: signals.Denied, trigger: "operator", by: denied.Approver.Key(), reasons: []string{denied.Reason}}

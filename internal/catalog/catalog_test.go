@@ -127,7 +127,7 @@ func TestFaultsAreNamed(t *testing.T) {
 		"text for number":           {"port: 8080", "port: http", `target.port: want a whole number, found "http"`},
 		"fraction for whole number": {"weight: 5,", "weight: 5.5,", "steps[0].weight: want a whole number, found 5.5"},
 		"duration without unit":     {"queue: 30m", "queue: 30", `limits.queue: duration 30: want a string with a unit`},
-		"list for fields":           {"baseline: {duration: 3s, interval: 1s}", "baseline: [3s]", "baseline: want fields, found a list"},
+		"list for fields":           {"baseline: {duration: 3s, interval: 1s, extensions: 5}", "baseline: [3s]", "baseline: want fields, found a list"},
 		"fields for list":           {"images: [", "images: {a: [", "did not find expected"},
 		"text for list":             {`images: ["127.0.0.1:5000/payments-api"]`, "images: app", `images: want a list, found "app"`},
 		"second document":           {"environments:", "---\nenvironments:", "more than one document"},
@@ -163,7 +163,7 @@ func TestFaultsAreNamed(t *testing.T) {
 			"limits.approval: 0s"},
 
 		"window of zero":           {"baseline: {duration: 3s,", "baseline: {duration: 0s,", "baseline.duration: 0s: want how long to watch"},
-		"window missing":           {"baseline: {duration: 3s, interval: 1s}", "", "baseline.duration: 0s"},
+		"window missing":           {"baseline: {duration: 3s, interval: 1s, extensions: 5}", "", "baseline.duration: 0s"},
 		"negative window":          {"bake: {duration: 4s,", "bake: {duration: -4s,", "bake.duration: -4s"},
 		"interval of zero":         {"bake: {duration: 4s, interval: 1s", "bake: {duration: 4s, interval: 0s", "bake.interval: 0s"},
 		"interval beyond duration": {"bake: {duration: 4s, interval: 1s", "bake: {duration: 4s, interval: 5s", "want at most the window's duration, 4s"},
