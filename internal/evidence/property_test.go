@@ -169,6 +169,8 @@ func TestEveryMutationIsFoundAndNothingElse(t *testing.T) {
 		}
 		name := rapid.SampledFrom(names).Draw(rt, "mutation")
 		if !mutations[name](rt, b) {
+			// Some need more than was drawn, for example two releases to swap between.
+			// rapid draws anew, and fails the test if too few draws are of use.
 			rt.Skip("not applicable to this bucket")
 		}
 		if len(faults(b.verify(true))) == 0 {
