@@ -12,8 +12,12 @@ type Verification struct {
 	Signatures []SignedFact `json:"signatures"`
 	Provenance *Provenance  `json:"provenance,omitempty"`
 	Tests      []TestResult `json:"tests,omitempty"`
-	Refusals   []string     `json:"refusals,omitempty"`
-	At         time.Time    `json:"at"`
+	// Source is who wrote and reviewed the change, nil if nobody attests it.
+	Source *SourceReview `json:"source,omitempty"`
+	// Scans are vulnerability scans of the image.
+	Scans    []Scan    `json:"scans,omitempty"`
+	Refusals []string  `json:"refusals,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // SignedFact is one signature that verified: by which pinned key, in which form.
@@ -42,6 +46,41 @@ type TestResult struct {
 	Suites []string `json:"suites,omitempty"`
 	Commit string   `json:"commit,omitempty"`
 	Failed []string `json:"failed,omitempty"`
+}
+
+// SourceReviewType is the predicate type by which CI attests where a change came
+// from; `waybill attest source` makes it.
+const SourceReviewType = "https://waybill.dev/attestation/source/v1"
+
+// SourceReview is what a verified source attestation says: who wrote, committed,
+// merged and reviewed the commits after Base up to Commit.
+type SourceReview struct {
+	SignedFact
+	Repository string        `json:"repository"`
+	Commit     string        `json:"commit"`
+	Base       string        `json:"base,omitempty"`
+	Commits    int           `json:"commits"`
+	Authors    []Contributor `json:"authors"`
+	Committers []Contributor `json:"committers"`
+	Merger     *Contributor  `json:"merger,omitempty"`
+	Reviewers  []Contributor `json:"reviewers,omitempty"`
+}
+
+// Contributor is somebody as Git or the code host knows them.
+type Contributor struct {
+	Name  string `json:"name,omitempty"`
+	Email string `json:"email,omitempty"`
+	Login string `json:"login,omitempty"`
+}
+
+// Scan is what a verified in-toto vulnerability attestation says: how many were
+// found by severity, as the scanner spells it.
+type Scan struct {
+	SignedFact
+	Scanner  string         `json:"scanner"`
+	Found    map[string]int `json:"found"`
+	Finished time.Time      `json:"finished,omitzero"`
+	Database time.Time      `json:"database,omitzero"`
 }
 
 // PolicyInput is the document that policies see as "input".
@@ -99,4 +138,14 @@ type VerifyInput struct {
 type RecheckInput struct {
 	Plan       Plan   `json:"plan"`
 	PlanDigest string `json:"planDigest"`
+	// Approvers are those whose approvals count, with the groups they had then.
+	Approvers []Subject `json:"approvers,omitempty"`
+}
+
+// StandingChange is something that an approval rested on and that is no longer
+// so. Approver is the key of whose standing it was, "" if all approvals fall.
+type StandingChange struct {
+	What     string `json:"what"` // policy, plan, artifact, approver
+	Approver string `json:"approver,omitempty"`
+	Reason   string `json:"reason"`
 }

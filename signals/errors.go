@@ -17,6 +17,13 @@ const (
 	// ErrConflict: evidence or environment holds something else than expected
 	// and going on could hide it. Needs a person.
 	ErrConflict = "Conflict"
+	// ErrReplayed: a message whose nonce was used before. Nothing is counted twice;
+	// whoever sent it twice by accident need do nothing.
+	ErrReplayed = "Replayed"
+	// ErrStepUp: the decision needs a fresh login at the identity provider.
+	ErrStepUp = "StepUp"
+	// ErrStands: nothing has changed yet, look again later.
+	ErrStands = "Stands"
 	// ErrPermit: a deploy activity was asked to act without a valid permit.
 	ErrPermit = "Permit"
 	// ErrReset: the workflow was reset; what was approved belongs to another run.

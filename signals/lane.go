@@ -28,6 +28,22 @@ type LaneInput struct {
 	// Unclean is set when the last holder of the environment ended without
 	// putting it in order: terminated, or failed in an undo.
 	Unclean bool `json:"unclean,omitempty"`
+	// LKGCommit is what the last known good was built from, if it is known.
+	LKGCommit string `json:"lastKnownGoodCommit,omitempty"`
+	// Frozen keeps ordinary releases out; Reviews are due for as long as they
+	// stand here, and keep them out, too.
+	Frozen  *LaneFreeze `json:"frozen,omitempty"`
+	Reviews []ReviewDue `json:"reviewsDue,omitempty"`
+	// Nonces of the commands taken lately, newest last.
+	Nonces []string `json:"nonces,omitempty"`
+}
+
+// LaneFreeze is who froze a lane, why and until when (never, if zero).
+type LaneFreeze struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
 // LaneQueue is who holds a resource and who waits for it, first come first
@@ -43,6 +59,8 @@ type LaneClaim struct {
 	Release  string       `json:"release"`
 	Run      string       `json:"run"`
 	At       time.Time    `json:"at,omitzero"`
+	// BreakGlass lets a claim in while the lane is frozen or a review is due.
+	BreakGlass bool `json:"breakGlass,omitempty"`
 	// Abandoned is the state of a release that ended without closing its papers;
 	// the lane itself makes such a claim, to close them in its turn.
 	Abandoned string `json:"abandoned,omitempty"`
@@ -56,6 +74,9 @@ type LaneGrant struct {
 	LKG          *Snapshot  `json:"lastKnownGood,omitempty"`
 	LKGRelease   string     `json:"lastKnownGoodRelease,omitempty"`
 	LastManifest *RecordRef `json:"lastManifest,omitempty"`
+	// Blocked says what keeps the lane from being granted besides its holder: a
+	// freeze, or a review that is due.
+	Blocked string `json:"blocked,omitempty"`
 	// Unclean tells the new holder that the one before left no order behind.
 	Unclean bool `json:"unclean,omitempty"`
 }

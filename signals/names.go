@@ -11,6 +11,10 @@ import (
 const (
 	ReleaseWorkflow = "Release"
 	LaneWorkflow    = "Lane"
+	// AnnounceWorkflow goes on telling people how a release ended after that has
+	// closed; JournalWorkflow writes down what belongs to no release.
+	AnnounceWorkflow = "Announce"
+	JournalWorkflow  = "Journal"
 )
 
 // Task queues. Each is polled by one role of the daemon, and a role holds only
@@ -18,6 +22,7 @@ const (
 const (
 	ReleaseQueue = "waybill-release"
 	NotaryQueue  = "waybill-notary"
+	NotifyQueue  = "waybill-notify"
 )
 
 // DeployQueue names the queue of the deploy role that holds the credentials of
@@ -29,6 +34,13 @@ func DeployQueue(cluster string) string { return "waybill-deploy-" + cluster }
 const (
 	ApprovalMessage = "approval"
 	CommandMessage  = "command"
+)
+
+// JournalEntry is the signal by which the gateway and lanes hand an envelope to
+// the journal, the workflow JournalID. The argument is a Message.
+const (
+	JournalEntry = "entry"
+	JournalID    = "waybill-journal"
 )
 
 // LaneGranted is the signal by which a lane tells a waiting release to ask
@@ -72,6 +84,12 @@ func SearchAttributeTypes() map[string]string {
 const (
 	IntakeEnvironment = "_intake"
 	IntakeService     = "_requests"
+)
+
+// JournalEnvironment and JournalService name the lane of the journal's papers.
+const (
+	JournalEnvironment = "_gateway"
+	JournalService     = "_journal"
 )
 
 // LaneID is the workflow id of the lane of one service in one environment.

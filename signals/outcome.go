@@ -37,10 +37,24 @@ type Outcome struct {
 	By       string          `json:"by,omitempty"`
 	Rollback *RollbackReport `json:"rollback,omitempty"`
 	// LKG is what the lane goes back to from now on.
-	LKG       *Snapshot  `json:"lastKnownGood,omitempty"`
-	Manifest  *RecordRef `json:"manifest,omitempty"`
+	LKG      *Snapshot  `json:"lastKnownGood,omitempty"`
+	Manifest *RecordRef `json:"manifest,omitempty"`
+	// Commit is what the image was built from.
+	Commit string `json:"commit,omitempty"`
+	// Review is what a break-glass release leaves due.
+	Review    *ReviewDue `json:"review,omitempty"`
 	StartedAt time.Time  `json:"startedAt"`
 	EndedAt   time.Time  `json:"endedAt"`
+}
+
+// ReviewDue is the review that a break-glass release leaves to be done, by
+// somebody who neither asked for it nor approved it.
+type ReviewDue struct {
+	Release string    `json:"release"`
+	Reason  string    `json:"reason"`
+	Due     time.Time `json:"due"`
+	// Excluded are the keys of the subjects that can't close it.
+	Excluded []string `json:"excluded"`
 }
 
 // RollbackReport tells what was undone, in the order it was done.

@@ -34,6 +34,39 @@ type Plan struct {
 	Catalog     string    `json:"catalogDigest"`
 	Policy      string    `json:"policyDigest"`
 	ResolvedAt  time.Time `json:"resolvedAt"`
+	// Roles are the groups that may start and command this release; without, the
+	// gateway's own configuration alone decides.
+	Roles *Roles `json:"roles,omitempty"`
+	// ConfigAuthors wrote the catalog entry and the policies that this plan was
+	// made from.
+	ConfigAuthors []Contributor `json:"configAuthors,omitempty"`
+	// Notify says where people are told; nil for nowhere.
+	Notify *Notify `json:"notify,omitempty"`
+	// BreakGlass is set if the request asked for it.
+	BreakGlass *BreakGlassTerms `json:"breakGlass,omitempty"`
+}
+
+// Roles are groups by what their members may do. An empty list of Release lets
+// everybody start one.
+type Roles struct {
+	Release []string `json:"release,omitempty"`
+	Operate []string `json:"operate,omitempty"`
+}
+
+// Notify says where people hear of a release: a channel, and another one for
+// what was left undone. Remind is how long before the approval's expiry they are
+// reminded; the last of these goes to Escalation too.
+type Notify struct {
+	Channel    string     `json:"channel"`
+	Escalation string     `json:"escalation,omitempty"`
+	Remind     []Duration `json:"remind,omitempty"`
+}
+
+// BreakGlassTerms are what an emergency release is held to: two people at least,
+// an end of the approval's time, and a review that is due after it.
+type BreakGlassTerms struct {
+	Reason       string   `json:"reason"`
+	ReviewWithin Duration `json:"reviewWithin"`
 }
 
 // Artifact is the image that ships: a repository and the digest it was pinned
@@ -89,6 +122,12 @@ type Limits struct {
 	Approval Duration `json:"approval"`
 	// Queue is how long the release waits for its lane.
 	Queue Duration `json:"queue"`
+	// ApprovalValid is how long an approval stays good, from when it was given to
+	// the release's first change; 0 for as long as the waits allow.
+	ApprovalValid Duration `json:"approvalValid,omitempty"`
+	// Recheck is how often what was approved is looked at again while the release
+	// waits for approvals; 0 for each minute.
+	Recheck Duration `json:"recheck,omitempty"`
 }
 
 // Quorum is how many distinct people must approve, out of which groups. One
@@ -101,6 +140,15 @@ type Quorum struct {
 type GroupQuorum struct {
 	Group string `json:"group"`
 	Count int    `json:"count"`
+	// StepUp demands a fresh login for a decision in this group's name.
+	StepUp *StepUp `json:"stepUp,omitempty"`
+}
+
+// StepUp is a login at the identity provider of a kind (acr) that is named, if
+// any is, at most MaxAge before the decision.
+type StepUp struct {
+	ACR    []string `json:"acr,omitempty"`
+	MaxAge Duration `json:"maxAge"`
 }
 
 // People is how many distinct approvers the quorum needs.
@@ -121,6 +169,9 @@ type Trust struct {
 	Signature  []PublicKey `json:"signature"`
 	Provenance []PublicKey `json:"provenance"`
 	Tests      []PublicKey `json:"tests"`
+	// Source and Vulnerabilities attest who wrote the change, and scans of it.
+	Source          []PublicKey `json:"source,omitempty"`
+	Vulnerabilities []PublicKey `json:"vulnerabilities,omitempty"`
 	// Builder is the SLSA builder id that provenance must name.
 	Builder string `json:"builder"`
 }

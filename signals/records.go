@@ -23,6 +23,10 @@ const (
 	RecordAnalysis     RecordKind = "analysis"
 	RecordRollback     RecordKind = "rollback"
 	RecordManifest     RecordKind = "manifest"
+	// RecordVoid is an approval, or all of them, that lost what it rested on.
+	RecordVoid RecordKind = "void"
+	// RecordBreakGlass opens an emergency release; its terms come with it.
+	RecordBreakGlass RecordKind = "break-glass"
 )
 
 // VSAType is the predicate type of a permit: SLSA's verification summary.
@@ -155,12 +159,40 @@ type (
 		// Excluded is whom separation of duties kept out of this release.
 		Excluded []string `json:"excluded"`
 	}
+	// VoidPredicate is what an approval lost, or why it was taken back.
+	VoidPredicate struct {
+		PlanDigest string           `json:"planDigest"`
+		Changes    []StandingChange `json:"changes"`
+		// Nonces are those of the approvals that no longer count.
+		Nonces  []string `json:"nonces"`
+		Missing Quorum   `json:"missing"`
+	}
+	// BreakGlassPredicate says who broke the glass, and when a review is due.
+	BreakGlassPredicate struct {
+		PlanDigest string          `json:"planDigest"`
+		Terms      BreakGlassTerms `json:"terms"`
+		Requester  RequesterView   `json:"requester"`
+	}
+	// LaneCommandPredicate keeps a signed command to a lane.
+	LaneCommandPredicate struct {
+		Statement LaneCommandStatement `json:"statement"`
+		Envelope  Envelope             `json:"envelope"`
+	}
+	// JournalRefusalPredicate keeps what the gateway refused.
+	JournalRefusalPredicate struct {
+		Statement RefusalStatement `json:"statement"`
+		Envelope  Envelope         `json:"envelope"`
+	}
 	// CommandPredicate keeps a signed command that was accepted.
 	CommandPredicate struct {
 		PlanDigest string           `json:"planDigest"`
 		Statement  CommandStatement `json:"statement"`
 		Envelope   Envelope         `json:"envelope"`
 		Phase      Phase            `json:"phase"`
+		// State is "pending" until somebody else approves what needs that;
+		// ApprovedBy is who did. Both are empty for commands that need nobody.
+		State      string `json:"state,omitempty"` // pending, approved
+		ApprovedBy string `json:"approvedBy,omitempty"`
 	}
 	// RefusalPredicate is a no: to a request, an artifact, or a message.
 	RefusalPredicate struct {

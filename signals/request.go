@@ -31,6 +31,9 @@ type Request struct {
 	Reason string `json:"reason,omitempty"`
 	// RequestedBy is who asks, as claimed. Only a signed Envelope proves it.
 	RequestedBy string `json:"requestedBy,omitempty"`
+	// BreakGlass asks for the emergency path, by its reason: fewer and shorter
+	// windows, two people's approval, and a review afterwards.
+	BreakGlass string `json:"breakGlass,omitempty"`
 	// Envelope is the gateway's signature over this request (a
 	// RequestStatement). Without one the requester counts as unproven.
 	Envelope *Envelope `json:"envelope,omitempty"`
@@ -93,6 +96,7 @@ func (r Request) Validate() error {
 	check(r.Image != "" && !strings.ContainsAny(r.Image, " \t\n"), "image %q: want a reference such as registry.example/app@sha256:<hex>", r.Image)
 	check(commitID.MatchString(r.Commit), "commit %q: want the full Git commit id (40 or 64 hex digits)", r.Commit)
 	check(len(r.Ticket) <= 128, "ticket: want at most 128 characters, got %d", len(r.Ticket))
+	check(len(r.BreakGlass) <= 2000, "breakGlass: want at most 2000 characters, got %d", len(r.BreakGlass))
 	check(len(r.Reason) <= 2000, "reason: want at most 2000 characters, got %d", len(r.Reason))
 	return errors.Join(faults...)
 }

@@ -56,6 +56,14 @@ type Status struct {
 	// Next is what a person can or must do now, with the exact command.
 	Next    []NextAction `json:"next,omitempty"`
 	Outcome *Outcome     `json:"outcome,omitempty"`
+	// Paused says who holds the release and why, "" if nobody.
+	Paused string `json:"paused,omitempty"`
+	// Pending are commands that wait for somebody's approval.
+	Pending []PendingCommand `json:"pendingCommands,omitempty"`
+	// Excluded is whom separation of duties keeps from approving, and as what.
+	Excluded []Exclusion `json:"excluded,omitempty"`
+	// About is what approvers are shown besides; set while a release is running.
+	About *Announcement `json:"about,omitempty"`
 	// Live is the progress of the running watch, added by the gateway from the
 	// activity's heartbeat.
 	Live *WatchProgress `json:"live,omitempty"`
@@ -81,12 +89,14 @@ type ApprovalStatus struct {
 
 // ApprovalView is one decision as shown to people.
 type ApprovalView struct {
-	Decision Decision  `json:"decision"`
-	By       string    `json:"by"`
-	Subject  string    `json:"subject"`
-	Place    string    `json:"place,omitempty"` // the group whose place it fills
-	Reason   string    `json:"reason"`
-	At       time.Time `json:"at"`
+	Decision Decision `json:"decision"`
+	By       string   `json:"by"`
+	Subject  string   `json:"subject"`
+	// Void says why it no longer counts: withdrawn, expired, or what it rested on.
+	Void   string    `json:"void,omitempty"`
+	Place  string    `json:"place,omitempty"` // the group whose place it fills
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // WindowStatus is one watched window, running or done.
@@ -98,6 +108,23 @@ type WindowStatus struct {
 	Verdict Verdict       `json:"verdict,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
 	Checks  []CheckResult `json:"checks,omitempty"`
+}
+
+// PendingCommand is a command that takes effect once somebody other than who gave
+// it approves. ID is the command's nonce.
+type PendingCommand struct {
+	ID      string      `json:"id"`
+	Command CommandKind `json:"command"`
+	By      string      `json:"by"`
+	Reason  string      `json:"reason"`
+	At      time.Time   `json:"at"`
+}
+
+// Exclusion is an identity that may not approve, and the part it had in the
+// change: requester, author, committer, merger, configuration.
+type Exclusion struct {
+	Identity string `json:"identity"`
+	As       string `json:"as"`
 }
 
 // NextAction is something a person can do, and how.

@@ -44,6 +44,15 @@ type Subject struct {
 	Name   string   `json:"name,omitempty"`
 	Email  string   `json:"email,omitempty"`
 	Groups []string `json:"groups,omitempty"`
+	// Aliases are the other accounts and addresses that the directory knows to be
+	// the same person's.
+	Aliases []string `json:"aliases,omitempty"`
+}
+
+// Person is somebody as the directory knows them now.
+type Person struct {
+	Subject
+	Active bool `json:"active"`
 }
 
 // Key identifies the subject in comparisons: issuer and id, nothing mutable.

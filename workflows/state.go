@@ -50,6 +50,11 @@ type release struct {
 	settling     bool
 	refused      int // messages refused
 
+	// people is false in a run that began before approvals could be withdrawn,
+	// stepped up or void, and before operators had more commands than abort.
+	people  bool
+	notices notices
+
 	grant    signals.LaneGrant
 	lkg      *signals.Snapshot
 	weight   int32
@@ -77,6 +82,7 @@ func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 		},
 		approvals: approvals{nonces: map[string]bool{}},
 	}
+	r.people = workflow.GetVersion(ctx, "people", workflow.DefaultVersion, 1) >= 1
 	r.papers.changed = r.show
 	if !signals.ValidReleaseID(r.papers.release) {
 		// The id can't stand in an object key; the run id always can.
