@@ -140,6 +140,9 @@ type RecheckInput struct {
 	PlanDigest string `json:"planDigest"`
 	// Approvers are those whose approvals count, with the groups they had then.
 	Approvers []Subject `json:"approvers,omitempty"`
+	// Needed is what the policy demanded where that is more than the plan's own
+	// quorum: leaving one of its groups costs an approver their standing too.
+	Needed Quorum `json:"needed,omitzero"`
 }
 
 // StandingChange is something that an approval rested on and that is no longer
