@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/waybill-dev/waybill/internal/catalog"
@@ -44,13 +43,15 @@ const lowestTierByDigest = 2
 
 // Release resolves requests, verifies artifacts and asks the policy. It changes
 // nothing anywhere. Trust holds the gateway's and the evidence keys, which are
-// pinned into every plan.
+// pinned into every plan. Directory is nil where people's standing isn't looked up.
 type Release struct {
 	Catalog  Catalog
 	Registry Registry
 	Verifier Verifier
 	Policy   Policy
 	Trust    signals.Trust
+
+	Directory Directory
 }
 
 // ResolvePlan pins everything that a request leads to. It is a function of its
@@ -99,50 +100,10 @@ func (a *Release) VerifyArtifact(ctx context.Context, in signals.VerifyInput) (s
 // DecidePolicy asks the policy. A bundle other than the plan's is not asked:
 // that is ErrRefused, and a new release pins the new one.
 func (a *Release) DecidePolicy(ctx context.Context, in signals.PolicyInput) (signals.PolicyOutput, error) {
-	if err := a.samePolicy(in.Plan); err != nil {
-		return signals.PolicyOutput{}, err
+	if reason := a.otherPolicy(in.Plan); reason != "" {
+		return signals.PolicyOutput{}, refused("%s", reason)
 	}
 	return a.Policy.Decide(ctx, in)
-}
-
-// Recheck says whether what was verified and approved still stands: the run is
-// the one that was approved (else ErrReset), the plan is the one that its digest
-// names, the policies are the plan's, and the artifact's papers still verify
-// (else ErrRefused). Any other error is technical and worth a retry.
-func (a *Release) Recheck(ctx context.Context, in signals.RecheckInput) error {
-	if run := activity.GetInfo(ctx).WorkflowExecution.RunID; run != in.Plan.Run {
-		return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
-			"this is run %s, but the plan and its approvals belong to run %s: the workflow was reset; start a new release", run, in.Plan.Run), signals.ErrReset, nil)
-	}
-	digest, err := in.Plan.Digest()
-	if err != nil {
-		return refused("the plan can't be digested: %v", err)
-	}
-	if digest != in.PlanDigest {
-		return refused("the plan was changed after it was approved: approved %s, found %s", in.PlanDigest, digest)
-	}
-	if err := a.samePolicy(in.Plan); err != nil {
-		return err
-	}
-	found, err := a.Verifier.Verify(ctx, signals.VerifyInput{
-		Artifact: in.Plan.Artifact, Commit: in.Plan.Request.Commit, Source: in.Plan.Source, Trust: in.Plan.Trust,
-	})
-	if err != nil {
-		return err
-	}
-	if len(found.Refusals) > 0 {
-		return refused("%s no longer verifies: %s", in.Plan.Artifact.Reference(), strings.Join(found.Refusals, "; "))
-	}
-	return nil
-}
-
-// samePolicy refuses a plan that was made under other policies than those in
-// force.
-func (a *Release) samePolicy(plan signals.Plan) error {
-	if now := a.Policy.Digest(); now != plan.Policy {
-		return refused("the policies changed since the plan was made: it was made under %s, in force are %s; start a new release", plan.Policy, now)
-	}
-	return nil
 }
 
 // repositoryOf is the reference without tag and digest.
