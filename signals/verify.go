@@ -17,8 +17,9 @@ import (
 
 // Open verifies an envelope and returns its payload. At least one signature
 // must be by one of keys within its validity window at now, and the payload
-// type must be the one expected. It is a pure function, so that a workflow may
-// call it. Errors say what was expected and what was found.
+// type must be the one expected. Others may be by keys that are not known yet or
+// no longer good, as while keys are rotated. It is a pure function, so that a
+// workflow may call it. Errors say what was expected and what was found.
 func (e Envelope) Open(payloadType string, keys []PublicKey, now time.Time) ([]byte, error) {
 	if len(e.Signatures) == 0 {
 		return nil, errors.New("envelope carries no signature; approvals and commands must come through the gateway")
@@ -32,6 +33,7 @@ func (e Envelope) Open(payloadType string, keys []PublicKey, now time.Time) ([]b
 	}
 	sum := sha256.Sum256(dsse.PAE(e.PayloadType, payload))
 	var ids []string
+	var fault error // of the first signature by a known key
 	for _, s := range e.Signatures {
 		sig, err := base64.StdEncoding.DecodeString(s.Sig)
 		if err != nil {
@@ -42,19 +44,17 @@ func (e Envelope) Open(payloadType string, keys []PublicKey, now time.Time) ([]b
 			if k.ID != s.KeyID {
 				continue
 			}
-			pub, err := k.parse()
-			if err != nil {
-				return nil, err
+			err := k.verify(sum[:], sig, now)
+			if err == nil {
+				return payload, nil
 			}
-			if !ecdsa.VerifyASN1(pub, sum[:], sig) {
-				return nil, fmt.Errorf("signature by key %q does not verify", s.KeyID)
+			if fault == nil {
+				fault = err
 			}
-			if !k.validAt(now) {
-				return nil, fmt.Errorf("key %q is valid from %s to %s, not at %s", k.ID,
-					k.NotBefore.Format(time.RFC3339), k.NotAfter.Format(time.RFC3339), now.Format(time.RFC3339))
-			}
-			return payload, nil
 		}
+	}
+	if fault != nil {
+		return nil, fault
 	}
 	return nil, fmt.Errorf("signed by key %s, want one of %s", quoted(ids), quoted(keyIDs(keys)))
 }
@@ -69,6 +69,22 @@ func (e Envelope) OpenInto(payloadType string, keys []PublicKey, now time.Time, 
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		return fmt.Errorf("signed payload of type %q can't be read: %w", payloadType, err)
+	}
+	return nil
+}
+
+// verify checks one signature over sum, made with k while k is good.
+func (k PublicKey) verify(sum, sig []byte, now time.Time) error {
+	pub, err := k.parse()
+	if err != nil {
+		return err
+	}
+	if !ecdsa.VerifyASN1(pub, sum, sig) {
+		return fmt.Errorf("signature by key %q does not verify", k.ID)
+	}
+	if !k.validAt(now) {
+		return fmt.Errorf("key %q is valid from %s to %s, not at %s", k.ID,
+			k.NotBefore.Format(time.RFC3339), k.NotAfter.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
 	return nil
 }
