@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -80,4 +81,19 @@ type PublicKey struct {
 func Digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// PlainDigest is a digest in a form that two people can compare, or one person
+// on two screens: its hex digits in groups of eight. Anything that is not a
+// SHA-256 digest comes back as it is.
+func PlainDigest(digest string) string {
+	if !ValidDigest(digest) {
+		return digest
+	}
+	digits := strings.TrimPrefix(digest, "sha256:")
+	groups := make([]string, 0, len(digits)/8)
+	for i := 0; i < len(digits); i += 8 {
+		groups = append(groups, digits[i:i+8])
+	}
+	return strings.Join(groups, " ")
 }
