@@ -99,3 +99,19 @@ type PublishInput struct {
 type PublishOutput struct {
 	Message MessageRef `json:"message"`
 }
+
+// AnnounceInput is what a release that has ended leaves to be told. Wait is how
+// long a call of the release may still be under way. Review is set if a review
+// is due, of which people are reminded once it is overdue.
+type AnnounceInput struct {
+	Publish PublishInput `json:"publish"`
+	Wait    Duration     `json:"wait,omitempty"`
+	Review  *ReviewDue   `json:"review,omitempty"`
+}
+
+// AnnounceOutput says whether everything was told. Reason is why not.
+type AnnounceOutput struct {
+	Told    bool       `json:"told"`
+	Reason  string     `json:"reason,omitempty"`
+	Message MessageRef `json:"message,omitzero"`
+}

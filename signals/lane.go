@@ -101,6 +101,14 @@ type AcquireInput struct {
 	Claim       LaneClaim `json:"claim"`
 }
 
+// LaneMessage is a message to the lane of one service in one environment, as it
+// came.
+type LaneMessage struct {
+	Environment string  `json:"environment"`
+	Service     string  `json:"service"`
+	Message     Message `json:"message"`
+}
+
 // HolderEnd is how a holder of a lane ended. Outcome is nil if it ended in any
 // other way than by completing: failed, terminated, or never found.
 type HolderEnd struct {

@@ -92,6 +92,10 @@ const (
 	JournalService     = "_journal"
 )
 
+// JournalRelease stands for the release's id in the papers of one run of the
+// journal.
+func JournalRelease(run string) string { return "journal-" + run }
+
 // LaneID is the workflow id of the lane of one service in one environment.
 func LaneID(environment, service string) string {
 	return fmt.Sprintf("lane/%s/%s", environment, service)

@@ -18,6 +18,8 @@ const (
 	// Terminated stands in the manifest that a lane writes for a release which
 	// was terminated or failed, and so could not close its own papers.
 	Terminated OutcomeKind = "terminated"
+	// Recorded stands in the manifests of the journal, which releases nothing.
+	Recorded OutcomeKind = "recorded"
 )
 
 // Outcome is the result of a release workflow.
