@@ -148,7 +148,7 @@ type RecheckInput struct {
 // StandingChange is something that an approval rested on and that is no longer
 // so. Approver is the key of whose standing it was, "" if all approvals fall.
 type StandingChange struct {
-	What     string `json:"what"` // policy, plan, artifact, approver
+	What     string `json:"what"` // policy, plan, artifact, approver, age
 	Approver string `json:"approver,omitempty"`
 	Reason   string `json:"reason"`
 }

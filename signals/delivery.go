@@ -15,6 +15,8 @@ const (
 type Snapshot struct {
 	Digest string `json:"digest"` // of the stable track's container
 	Image  string `json:"image"`
+	// Commit is what the image was built from, "" if it was not released by Waybill.
+	Commit string `json:"commit,omitempty"`
 	// Template is the stable Deployment's pod template, as the API server holds
 	// it, and TemplateHash its digest.
 	Template     json.RawMessage `json:"template,omitempty"`

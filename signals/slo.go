@@ -63,12 +63,14 @@ type Versus struct {
 type Verdict string
 
 // The verdicts. Insufficient means too few samples to say; outage means that
-// the telemetry itself is missing, stale or malformed.
+// the telemetry itself is missing, stale or malformed; skipped that a person
+// ended the window before it could be judged.
 const (
 	Pass         Verdict = "pass"
 	Fail         Verdict = "fail"
 	Insufficient Verdict = "insufficient"
 	Outage       Verdict = "outage"
+	Skipped      Verdict = "skipped"
 )
 
 // Reading is one raw measurement of one check on one track, kept so that the
