@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/waybill-dev/waybill/signals"
 )
@@ -53,6 +54,18 @@ func LoadPublicKey(id, path string) (signals.PublicKey, error) {
 		return signals.PublicKey{}, fmt.Errorf("public key %q in %s is a %T, want an ECDSA key on curve P-256", id, path, parsed)
 	}
 	return publicKey(id, key)
+}
+
+// LoadPublicKeyWithin reads a public key as LoadPublicKey does; signatures by it
+// count from notBefore until notAfter, where a zero time is an open end.
+func LoadPublicKeyWithin(id, path string, notBefore, notAfter time.Time) (signals.PublicKey, error) {
+	if !notBefore.IsZero() && !notAfter.IsZero() && !notBefore.Before(notAfter) {
+		return signals.PublicKey{}, fmt.Errorf("public key %q: it would be good from %s until %s, which is never",
+			id, notBefore.Format(time.RFC3339), notAfter.Format(time.RFC3339))
+	}
+	key, err := LoadPublicKey(id, path)
+	key.NotBefore, key.NotAfter = notBefore.UTC(), notAfter.UTC()
+	return key, err
 }
 
 // publicKey encodes key afresh, so that the plan pins the key alone and not

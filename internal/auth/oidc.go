@@ -16,14 +16,21 @@ import (
 	"github.com/waybill-dev/waybill/signals"
 )
 
-// Issuer is an OpenID Connect issuer whose tokens are accepted.
+// Issuer is an OpenID Connect issuer whose tokens are accepted. One URL may be
+// listed several times, for tokens that are told apart by audience or by required
+// claims and that give different groups.
 type Issuer struct {
 	// URL is the issuer exactly as tokens name it in "iss".
 	URL string
 	// Audience must stand in a token's "aud".
 	Audience string
-	// GroupsClaim is the claim that lists the subject's groups; "groups" if empty.
+	// GroupsClaim is short for Claims.Groups.
 	GroupsClaim string
+	// Claims says what its tokens' claims mean.
+	Claims Claims
+	// Groups are what everybody is in whom this issuer knows, beside those that
+	// the token lists.
+	Groups []string
 }
 
 // Identity is who a verified token speaks for and how that became known.
@@ -58,7 +65,7 @@ const (
 // are fetched when first needed and again when a token names an unknown key, so
 // an issuer may start later than the gateway and may rotate its keys.
 type Verifier struct {
-	issuers map[string]*lazyIssuer
+	issuers map[string][]*lazyIssuer
 	client  *http.Client
 	now     func() time.Time
 }
@@ -66,106 +73,100 @@ type Verifier struct {
 type lazyIssuer struct {
 	Issuer
 	mu       sync.Mutex
+	provider *oidc.Provider
 	verifier *oidc.IDTokenVerifier
 	failed   error
 	retryAt  time.Time
 }
 
-// NewVerifier accepts tokens of these issuers, judged by the clock now.
+// newIssuer fills in the defaults and checks what is left to the operator.
+func newIssuer(i Issuer) (*lazyIssuer, error) {
+	if i.URL == "" || i.Audience == "" {
+		return nil, fmt.Errorf("issuer %q: url and audience are both needed", i.URL)
+	}
+	var err error
+	if i.Claims, err = i.Claims.complete(i.GroupsClaim); err != nil {
+		return nil, fmt.Errorf("issuer %q: %w", i.URL, err)
+	}
+	return &lazyIssuer{Issuer: i}, nil
+}
+
+// NewVerifier accepts tokens of these issuers, judged by the clock now. Where
+// several entries have the same URL, the first that accepts a token counts.
 func NewVerifier(issuers []Issuer, now func() time.Time) (*Verifier, error) {
 	v := &Verifier{
-		issuers: make(map[string]*lazyIssuer, len(issuers)),
+		issuers: make(map[string][]*lazyIssuer, len(issuers)),
 		client:  &http.Client{Timeout: fetchTimeout},
 		now:     now,
 	}
 	for _, i := range issuers {
-		if i.URL == "" || i.Audience == "" {
-			return nil, fmt.Errorf("issuer %q: url and audience are both needed", i.URL)
+		issuer, err := newIssuer(i)
+		if err != nil {
+			return nil, err
 		}
-		if i.GroupsClaim == "" {
-			i.GroupsClaim = "groups"
-		}
-		v.issuers[i.URL] = &lazyIssuer{Issuer: i}
+		v.issuers[i.URL] = append(v.issuers[i.URL], issuer)
 	}
 	return v, nil
 }
 
-// Verify checks a token's signature, issuer, audience and times, and returns
-// who it speaks for. The error wraps ErrToken or ErrIssuer.
+// Verify checks a token's signature, issuer, audience, times and required claims,
+// and returns who it speaks for. The error wraps ErrToken or ErrIssuer.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 	claimed, err := unverifiedIssuer(raw)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
-	issuer, ok := v.issuers[claimed]
-	if !ok {
+	entries := v.issuers[claimed]
+	if len(entries) == 0 {
 		return Identity{}, fmt.Errorf("%w: it was issued by %q, which is not among the accepted issuers", ErrToken, claimed)
 	}
-	verifier, err := issuer.get(oidc.ClientContext(ctx, v.client), v.now)
+	var faults []error
+	for _, issuer := range entries {
+		id, err := issuer.verify(oidc.ClientContext(ctx, v.client), raw, v.now)
+		if err == nil {
+			return id, nil
+		}
+		if errors.Is(err, ErrIssuer) {
+			return Identity{}, err
+		}
+		faults = append(faults, err)
+	}
+	return Identity{}, errors.Join(faults...)
+}
+
+func (i *lazyIssuer) verify(ctx context.Context, raw string, now func() time.Time) (Identity, error) {
+	_, verifier, err := i.get(ctx, now)
 	if err != nil {
-		return Identity{}, fmt.Errorf("%w: %s: %w", ErrIssuer, claimed, err)
+		return Identity{}, err
 	}
 	token, err := verifier.Verify(ctx, raw)
 	if err != nil {
-		return Identity{}, classify(claimed, err)
+		return Identity{}, classify(i.URL, err)
 	}
-	return issuer.identity(token)
+	return i.identity(token)
 }
 
-// get discovers the issuer on first use.
-func (i *lazyIssuer) get(ctx context.Context, now func() time.Time) (*oidc.IDTokenVerifier, error) {
+// get discovers the issuer on first use. The error wraps ErrIssuer.
+func (i *lazyIssuer) get(ctx context.Context, now func() time.Time) (*oidc.Provider, *oidc.IDTokenVerifier, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.verifier != nil {
-		return i.verifier, nil
+		return i.provider, i.verifier, nil
 	}
 	if i.failed != nil && now().Before(i.retryAt) {
-		return nil, i.failed
+		return nil, nil, i.failed
 	}
 	// Whoever comes first fetches for all; its own hanging up must not count
 	// as the issuer's failure.
 	provider, err := oidc.NewProvider(context.WithoutCancel(ctx), i.URL)
 	if err != nil {
-		i.failed, i.retryAt = err, now().Add(retryPause)
-		return nil, err
+		i.failed, i.retryAt = fmt.Errorf("%w: %s: %w", ErrIssuer, i.URL, err), now().Add(retryPause)
+		return nil, nil, i.failed
 	}
+	i.provider = provider
 	i.verifier = provider.VerifierContext(context.WithoutCancel(ctx),
 		&oidc.Config{ClientID: i.Audience, SupportedSigningAlgs: signingAlgorithms, Now: now})
-	return i.verifier, nil
-}
-
-// identity reads the claims that people see and groups that decisions use.
-func (i *lazyIssuer) identity(token *oidc.IDToken) (Identity, error) {
-	if token.Subject == "" {
-		return Identity{}, fmt.Errorf("%w: it names no subject", ErrToken)
-	}
-	var claims struct {
-		Name      string `json:"name"`
-		Preferred string `json:"preferred_username"`
-		Email     string `json:"email"`
-		ACR       string `json:"acr"`
-		AuthTime  int64  `json:"auth_time"`
-	}
-	all := map[string]json.RawMessage{}
-	if err := errors.Join(token.Claims(&claims), token.Claims(&all)); err != nil {
-		return Identity{}, fmt.Errorf("%w: its claims can't be read: %w", ErrToken, err)
-	}
-	id := Identity{
-		Subject: signals.Subject{Issuer: token.Issuer, ID: token.Subject, Name: claims.Preferred, Email: claims.Email},
-		Authn:   signals.Authentication{Method: "oidc", ACR: claims.ACR, At: token.IssuedAt.UTC()},
-	}
-	if id.Subject.Name == "" {
-		id.Subject.Name = claims.Name
-	}
-	if claims.AuthTime > 0 {
-		id.Authn.At = time.Unix(claims.AuthTime, 0).UTC()
-	}
-	if groups, ok := all[i.GroupsClaim]; ok {
-		if err := json.Unmarshal(groups, &id.Subject.Groups); err != nil {
-			return Identity{}, fmt.Errorf("%w: claim %q is not a list of group names", ErrToken, i.GroupsClaim)
-		}
-	}
-	return id, nil
+	return i.provider, i.verifier, nil
 }
 
 // classify tells a bad token from keys that could not be fetched.
