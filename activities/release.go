@@ -35,6 +35,8 @@ type Verifier interface {
 type Policy interface {
 	Decide(ctx context.Context, in signals.PolicyInput) (signals.PolicyOutput, error)
 	Digest() string
+	// Authors changed the policies, as far as that was written down.
+	Authors() []signals.Contributor
 }
 
 // lowestTierByDigest is the tier from which on a request must name the image by
@@ -80,18 +82,35 @@ func (a *Release) ResolvePlan(ctx context.Context, in signals.ResolveInput) (sig
 	request.Envelope = nil
 	trust := entry.Trust
 	trust.Gateway, trust.Evidence = a.Trust.Gateway, a.Trust.Evidence
-	return signals.Plan{
+	plan := signals.Plan{
 		Schema: signals.PlanSchema, Release: in.Release, Run: in.Run, Request: request,
 		Service: entry.Service, Environment: entry.Environment, Tier: entry.Tier, Owner: entry.Owner, Runbook: entry.Runbook,
 		Artifact: artifact, Source: entry.Source, Target: entry.Target,
 		Baseline: entry.Baseline, Steps: entry.Steps, Bake: entry.Bake, Checks: entry.Checks,
 		Approval: entry.Approval, Limits: entry.Limits, Trust: trust,
 		Catalog: entry.Catalog, Policy: a.Policy.Digest(), ResolvedAt: in.Now,
-	}, nil
+		Roles: entry.Roles, Notify: entry.Notify, ConfigAuthors: catalog.MergeContributors(entry.ConfigAuthors, a.Policy.Authors()),
+	}
+	if request.BreakGlass == "" {
+		return plan, nil
+	}
+	return breakGlass(plan, entry.BreakGlass)
 }
 
-// VerifyArtifact checks signature, provenance and test results by the keys that
-// in.Trust pins. What does not hold is in the result's Refusals; an error is
+// breakGlass turns the plan into that of an emergency, where the catalog has one.
+func breakGlass(plan signals.Plan, terms *catalog.BreakGlass) (signals.Plan, error) {
+	if terms == nil {
+		return signals.Plan{}, badRequest(fmt.Errorf("breakGlass: the catalog has no emergency path for %s in %s; release it the ordinary way, or have its owner (%s) write breakGlass into the catalog entry",
+			plan.Service, plan.Environment, plan.Owner))
+	}
+	plan.Baseline, plan.Steps, plan.Bake = terms.Baseline, terms.Steps, terms.Bake
+	plan.Approval, plan.Limits.Approval = terms.Approval, terms.Limits.Approval
+	plan.BreakGlass = &signals.BreakGlassTerms{Reason: plan.Request.BreakGlass, ReviewWithin: terms.ReviewWithin}
+	return plan, nil
+}
+
+// VerifyArtifact checks signature, provenance, test results, source attestations
+// and scans by the keys that in.Trust pins. What does not hold is in the result's Refusals; an error is
 // technical and worth a retry.
 func (a *Release) VerifyArtifact(ctx context.Context, in signals.VerifyInput) (signals.Verification, error) {
 	return a.Verifier.Verify(ctx, in)

@@ -58,7 +58,7 @@ func newIntake(t *testing.T) *intake {
 	var err error
 	i.cosign, err = sigtest.Installed(t.Context())
 	require.NoError(t, err)
-	i.keys = sigtest.Keys{Signature: i.key("payments-ci"), Provenance: i.key("builder"), Tests: i.key("tests")}
+	i.keys = sigtest.Keys{Signature: i.key("payments-ci"), Provenance: i.key("builder"), Tests: i.key("tests"), Source: i.key("source"), Scan: i.key("scanner")}
 
 	services, err := catalog.Load(i.catalog())
 	require.NoError(t, err)

@@ -144,7 +144,7 @@ func demoCatalog(t *testing.T, key string) string {
 	}))
 	pem, err := os.ReadFile(key)
 	require.NoError(t, err)
-	for _, name := range []string{"payments-ci.pub", "builder.pub", "tests.pub"} {
+	for _, name := range []string{"payments-ci.pub", "builder.pub", "tests.pub", "source.pub", "scanner.pub"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem, 0o600))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "payments-api.yaml"), text.Bytes(), 0o600))

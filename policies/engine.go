@@ -17,6 +17,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/rego"
 
+	"github.com/waybill-dev/waybill/internal/catalog"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -31,14 +32,22 @@ const (
 type Engine struct {
 	prepared rego.PreparedEvalQuery
 	digest   string
+	authors  []signals.Contributor
 }
 
 // Load reads the OPA bundle in dir and compiles it once. Tests of policies
-// (*_test.rego) are no part of the bundle.
+// (*_test.rego) are no part of the bundle; the authors file beside them is,
+// although no policy sees it.
 func Load(ctx context.Context, dir string) (*Engine, error) {
 	files, err := read(dir)
 	if err != nil {
 		return nil, fmt.Errorf("policies %s: %w", dir, err)
+	}
+	var authors catalog.Authors
+	if file, ok := files[catalog.AuthorsFile]; ok {
+		if authors, err = catalog.ParseAuthors(file.Data); err != nil {
+			return nil, fmt.Errorf("policies %s: %w", dir, err)
+		}
 	}
 	loader, err := bundle.NewFSLoader(files)
 	if err != nil {
@@ -57,7 +66,7 @@ func Load(ctx context.Context, dir string) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policies %s: %w", dir, err)
 	}
-	return &Engine{prepared: prepared, digest: digest(files)}, nil
+	return &Engine{prepared: prepared, digest: digest(files), authors: authors.All()}, nil
 }
 
 // read takes the bundle's files into memory, so that what is digested is what
@@ -70,7 +79,7 @@ func read(dir string) (fstest.MapFS, error) {
 	defer func() { _ = root.Close() }() // only read from
 	files := fstest.MapFS{}
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !belongs(entry.Name()) {
+		if err != nil || entry.IsDir() || !belongs(name) {
 			return err
 		}
 		content, err := fs.ReadFile(root.FS(), name)
@@ -83,10 +92,11 @@ func read(dir string) (fstest.MapFS, error) {
 	return files, err
 }
 
-// belongs tells whether a file of this name is part of a bundle.
-func belongs(name string) bool {
+// belongs tells whether the file at this path in the folder is part of a bundle.
+func belongs(file string) bool {
+	name := path.Base(file)
 	policy := path.Ext(name) == ".rego" && !strings.HasSuffix(name, "_test.rego")
-	return policy || name == "data.json" || name == ".manifest"
+	return policy || name == "data.json" || name == ".manifest" || file == catalog.AuthorsFile
 }
 
 // digest is "sha256:<hex>" over the names and contents of the files in order of
@@ -107,6 +117,10 @@ func digest(files fstest.MapFS) string {
 
 // Digest is the bundle's digest, "sha256:<hex>".
 func (e *Engine) Digest() string { return e.digest }
+
+// Authors are those who changed the policies, by the bundle's authors file; none
+// if there is no such file.
+func (e *Engine) Authors() []signals.Contributor { return e.authors }
 
 // Decide evaluates the bundle on in. The output keeps the exact bytes that the
 // policies saw, so that the decision can be computed again. A bundle that gives

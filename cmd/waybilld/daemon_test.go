@@ -58,7 +58,7 @@ type site struct {
 func newSite(t *testing.T, temporal string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), ops: free(t), apiT: free(t)}
-	for _, name := range []string{"gateway", "evidence", "payments-ci", "builder", "tests"} {
+	for _, name := range []string{"gateway", "evidence", "payments-ci", "builder", "tests", "source", "scanner"} {
 		s.key(name)
 	}
 	s.catalog()

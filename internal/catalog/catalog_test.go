@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ import (
 func demo(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"payments-ci", "builder", "tests"} {
+	for _, name := range []string{"payments-ci", "builder", "tests", "source", "scanner"} {
 		writeKey(t, filepath.Join(dir, "keys", name+".pub"), elliptic.P256())
 	}
 	source, err := os.ReadFile("../../deploy/demo/catalog/payments-api.yaml.tmpl")
@@ -59,6 +60,16 @@ func edit(t *testing.T, dir, old, replacement string) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(content), old, replacement, 1)), 0o600))
 }
 
+// lineOf is the line of the catalog file in which text stands first.
+func lineOf(t *testing.T, dir, text string) int {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "payments-api.yaml"))
+	require.NoError(t, err)
+	before, _, found := strings.Cut(string(content), text)
+	require.True(t, found)
+	return strings.Count(before, "\n") + 1
+}
+
 func TestDemoCatalog(t *testing.T) {
 	dir := demo(t)
 	c, err := Load(dir)
@@ -79,6 +90,9 @@ func TestDemoCatalog(t *testing.T) {
 	require.Equal(t, "payments-ci", prod.Trust.Signature[0].ID)
 	require.Contains(t, prod.Trust.Tests[0].PEM, "BEGIN PUBLIC KEY")
 	require.NotEqual(t, prod.Trust.Provenance[0].PEM, prod.Trust.Tests[0].PEM)
+	require.Equal(t, "source", prod.Trust.Source[0].ID)
+	require.Equal(t, "scanner", prod.Trust.Vulnerabilities[0].ID)
+	require.NotEqual(t, prod.Trust.Source[0].PEM, prod.Trust.Vulnerabilities[0].PEM)
 	require.Equal(t, "https://ci.example/builders/payments/v1", prod.Trust.Builder)
 
 	staging, err := c.Entry("payments-api", "staging")
@@ -119,7 +133,7 @@ func TestDigestCoversFilesAndKeys(t *testing.T) {
 
 func TestFaultsAreNamed(t *testing.T) {
 	for name, c := range map[string]struct{ old, replacement, says string }{
-		"typo in a field":           {"readyWithin: 2m", "readyWitin: 2m", `payments-api.yaml:27: environments.staging.target: unknown field "readyWitin"; did you mean "readyWithin"? known: canary, canaryReplicas`},
+		"typo in a field":           {"readyWithin: 2m", "readyWitin: 2m", `: environments.staging.target: unknown field "readyWitin"; did you mean "readyWithin"? known: canary, canaryReplicas`},
 		"field nobody knows":        {"owner:", "colour: red\nowner:", `unknown field "colour"; known: builder, environments`},
 		"field twice":               {"owner: payments-leads", "owner: payments-leads\nowner: risk", `field "owner" stands twice`},
 		"merge key":                 {"limits: {approval: 10m, queue: 30m}", "<<: {limits: {approval: 10m, queue: 30m}}", "merge keys (<<) are not read"},
@@ -143,6 +157,8 @@ func TestFaultsAreNamed(t *testing.T) {
 		"no signature keys":     {`signature: [{id: payments-ci, publicKey: "keys/payments-ci.pub"}]`, "signature: []", "signers.signature: want at least one key"},
 		"no provenance keys":    {`provenance: [{id: builder, publicKey: "keys/builder.pub"}]`, "provenance: []", "signers.provenance: "},
 		"no test keys":          {`tests: [{id: tests, publicKey: "keys/tests.pub"}]`, "tests: []", "signers.tests: "},
+		"no source keys":        {`source: [{id: source, publicKey: "keys/source.pub"}]`, "source: []", "signers.source: prod is of tier 2"},
+		"no scanner's key":      {"keys/scanner.pub", "keys/scan.pub", "keys/scan.pub: no such file"},
 		"no builder":            {"builder: https://ci.example/builders/payments/v1", "", "builder: "},
 		"key file missing":      {"keys/tests.pub", "keys/test.pub", "keys/test.pub: no such file"},
 		"key that is no key":    {"keys/tests.pub", "payments-api.yaml", "signers.tests[0].publicKey: want a PEM block PUBLIC KEY"},
@@ -227,7 +243,7 @@ func TestAllFaultsAreListedWithTheirLines(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ledger.yaml"), []byte("service: ledger\ncolour: red\n"), 0o600))
 	_, err := Load(dir)
 	for _, want := range []string{
-		"payments-api.yaml:31: environments.staging.steps[1].weight",
+		fmt.Sprintf("payments-api.yaml:%d: environments.staging.steps[1].weight", lineOf(t, dir, "weight: 4,")),
 		"environments.prod.approval.groups[1].count",
 		"environments.staging.checks[0].max",
 		`ledger.yaml:2: unknown field "colour"`,

@@ -27,8 +27,31 @@ type Entry struct {
 	Approval    signals.Quorum
 	Limits      signals.Limits
 	Trust       signals.Trust
+	// Roles, Notify and BreakGlass are nil if the catalog leaves them out.
+	Roles      *signals.Roles
+	Notify     *signals.Notify
+	BreakGlass *BreakGlass
+	// ConfigAuthors changed the entry's file or its signers' keys, as far as an
+	// authors file says so.
+	ConfigAuthors []signals.Contributor
 	// Catalog is the digest of the catalog that the entry is from.
 	Catalog string
+}
+
+// BreakGlass is how an emergency is released: who approves it in how much time,
+// the shorter course, and when its review is due.
+type BreakGlass struct {
+	Approval     signals.Quorum   `json:"approval"`
+	Limits       BreakGlassLimits `json:"limits"`
+	Baseline     signals.Window   `json:"baseline"`
+	Steps        []signals.Step   `json:"steps"`
+	Bake         signals.Window   `json:"bake"`
+	ReviewWithin signals.Duration `json:"reviewWithin"`
+}
+
+// BreakGlassLimits bounds the wait for approvals in an emergency.
+type BreakGlassLimits struct {
+	Approval signals.Duration `json:"approval"`
 }
 
 // Catalog is a set of valid entries and the digest of the text they came from.

@@ -19,15 +19,11 @@ import (
 func (d *document) keys(dir string, s service) (signals.Trust, [][]byte) {
 	trust := signals.Trust{Builder: s.Builder}
 	var files [][]byte
-	for _, set := range []struct {
-		name    string
-		signers []signer
-		into    *[]signals.PublicKey
-	}{
-		{"signature", s.Signers.Signature, &trust.Signature},
-		{"provenance", s.Signers.Provenance, &trust.Provenance},
-		{"tests", s.Signers.Tests, &trust.Tests},
-	} {
+	into := map[string]*[]signals.PublicKey{
+		"signature": &trust.Signature, "provenance": &trust.Provenance, "tests": &trust.Tests,
+		"source": &trust.Source, "vulnerabilities": &trust.Vulnerabilities,
+	}
+	for _, set := range s.Signers.sets() {
 		seen := map[string]bool{}
 		for i, signer := range set.signers {
 			path := fmt.Sprintf("signers.%s[%d]", set.name, i)
@@ -44,7 +40,7 @@ func (d *document) keys(dir string, s service) (signals.Trust, [][]byte) {
 				continue
 			}
 			files = append(files, key)
-			*set.into = append(*set.into, signals.PublicKey{ID: signer.ID, PEM: string(key), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter})
+			*into[set.name] = append(*into[set.name], signals.PublicKey{ID: signer.ID, PEM: string(key), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter})
 		}
 	}
 	return trust, files

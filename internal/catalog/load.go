@@ -27,9 +27,25 @@ type service struct {
 
 // signers are whose keys count for which kind of paper.
 type signers struct {
-	Signature  []signer `json:"signature"`
-	Provenance []signer `json:"provenance"`
-	Tests      []signer `json:"tests"`
+	Signature       []signer `json:"signature"`
+	Provenance      []signer `json:"provenance"`
+	Tests           []signer `json:"tests"`
+	Source          []signer `json:"source"`
+	Vulnerabilities []signer `json:"vulnerabilities"`
+}
+
+// signerSet is one kind of paper and whose keys count for it.
+type signerSet struct {
+	name    string
+	signers []signer
+}
+
+// sets lists all kinds by the name of their field.
+func (s signers) sets() []signerSet {
+	return []signerSet{
+		{"signature", s.Signature}, {"provenance", s.Provenance}, {"tests", s.Tests},
+		{"source", s.Source}, {"vulnerabilities", s.Vulnerabilities},
+	}
 }
 
 // signer is a public key in a file, named relative to the catalog file.
@@ -41,14 +57,17 @@ type signer struct {
 }
 
 type environment struct {
-	Tier     *int            `json:"tier"`
-	Target   signals.Target  `json:"target"`
-	Baseline signals.Window  `json:"baseline"`
-	Steps    []signals.Step  `json:"steps"`
-	Bake     signals.Window  `json:"bake"`
-	Approval signals.Quorum  `json:"approval"`
-	Limits   signals.Limits  `json:"limits"`
-	Checks   []signals.Check `json:"checks"`
+	Tier       *int            `json:"tier"`
+	Target     signals.Target  `json:"target"`
+	Baseline   signals.Window  `json:"baseline"`
+	Steps      []signals.Step  `json:"steps"`
+	Bake       signals.Window  `json:"bake"`
+	Approval   signals.Quorum  `json:"approval"`
+	Limits     signals.Limits  `json:"limits"`
+	Checks     []signals.Check `json:"checks"`
+	Roles      *signals.Roles  `json:"roles"`
+	Notify     *signals.Notify `json:"notify"`
+	BreakGlass *BreakGlass     `json:"breakGlass"`
 }
 
 // loader gathers what is read and what is wrong with it.
@@ -56,6 +75,7 @@ type loader struct {
 	catalog *Catalog
 	hashed  strings.Builder
 	faults  []error
+	authors *Authors          // nil if nobody wrote them down
 	targets map[string]string // who releases to a Deployment
 }
 
@@ -70,6 +90,7 @@ func Load(dir string) (*Catalog, error) {
 		return nil, fmt.Errorf("catalog %s: no .yaml files there; write one <service>.yaml per service", dir)
 	}
 	l := &loader{catalog: &Catalog{entries: map[string]map[string]Entry{}}, targets: map[string]string{}}
+	l.readAuthors(dir)
 	for _, path := range paths {
 		l.file(path)
 	}
@@ -94,7 +115,7 @@ func (l *loader) file(path string) {
 		for _, key := range files {
 			l.hash(name+" key", key)
 		}
-		l.add(d, s, trust)
+		l.add(d, s, trust, l.authorsOf(d, s))
 	}
 	l.faults = append(l.faults, d.faults...)
 }
@@ -107,7 +128,7 @@ func (l *loader) hash(name string, content []byte) {
 
 // add makes the service's entries and watches that no two of them change the
 // same Deployment.
-func (l *loader) add(d *document, s service, trust signals.Trust) {
+func (l *loader) add(d *document, s service, trust signals.Trust, authors []signals.Contributor) {
 	entries := map[string]Entry{}
 	for _, name := range slices.Sorted(maps.Keys(s.Environments)) {
 		e := s.Environments[name]
@@ -129,6 +150,7 @@ func (l *loader) add(d *document, s service, trust signals.Trust) {
 			Service: s.Service, Environment: name, Tier: tier, Owner: s.Owner, Runbook: s.Runbook, Source: s.Source, Images: s.Images,
 			Target: e.Target, Baseline: e.Baseline, Steps: e.Steps, Bake: e.Bake, Checks: e.Checks,
 			Approval: e.Approval, Limits: e.Limits, Trust: trust,
+			Roles: e.Roles, Notify: e.Notify, BreakGlass: e.BreakGlass, ConfigAuthors: authors,
 		}
 	}
 	l.catalog.entries[s.Service] = entries

@@ -52,14 +52,25 @@ func (d *document) validateEnvironment(path, name string, e environment, s servi
 	d.validateSteps(path+".steps", e.Steps)
 	d.validateWindow(path+".bake", e.Bake)
 	d.validateQuorum(path+".approval", e.Approval, tier)
-	d.want(e.Limits.Queue > 0, path+".limits.queue", "%s: want how long a release waits for its lane, such as 30m", e.Limits.Queue)
-	d.want(e.Limits.Approval > 0 || e.Approval.People() == 0, path+".limits.approval", "%s: want how long approvers have, such as 4h", e.Limits.Approval)
+	d.validateLimits(path+".limits", e.Limits, e.Approval)
 	d.validateChecks(path+".checks", e.Checks)
+	if e.Roles != nil {
+		d.validateRoles(path+".roles", *e.Roles)
+	}
+	if e.Notify != nil {
+		d.validateNotify(path+".notify", *e.Notify, e.Limits)
+	}
+	if e.BreakGlass != nil {
+		d.validateBreakGlass(path+".breakGlass", *e.BreakGlass, e.Limits)
+	}
 	if tier >= 1 {
 		d.want(len(e.Checks) > 0, path+".checks", "tier %d wants at least one check; without one no canary could ever be found bad", tier)
 		d.want(len(s.Signers.Provenance) > 0, "signers.provenance", "%s is of tier %d and wants a key that provenance is signed with", name, tier)
 		d.want(len(s.Signers.Tests) > 0, "signers.tests", "%s is of tier %d and wants a key that test results are signed with", name, tier)
 		d.want(s.Builder != "", "builder", "%s is of tier %d and wants the builder id that provenance must name", name, tier)
+	}
+	if tier >= 2 {
+		d.want(len(s.Signers.Source) > 0, "signers.source", "%s is of tier %d and wants a key that source attestations are signed with; nobody could be kept from approving their own change", name, tier)
 	}
 }
 
@@ -122,20 +133,6 @@ func (d *document) validateSteps(path string, steps []signals.Step) {
 		last = step
 	}
 	d.want(last.Weight == 100, indexed(path, len(steps)-1)+".weight", "%d: the last step must carry all traffic; want 100", last.Weight)
-}
-
-func (d *document) validateQuorum(path string, q signals.Quorum, tier int) {
-	seen := map[string]bool{}
-	for i, g := range q.Groups {
-		at := indexed(path+".groups", i)
-		d.want(group.MatchString(g.Group), at+".group", "%q: want a group's name at the identity provider", g.Group)
-		d.want(!seen[g.Group], at+".group", "%q stands twice; give it one count", g.Group)
-		d.want(g.Count >= 1, at+".count", "%d: want at least 1 person", g.Count)
-		seen[g.Group] = true
-	}
-	if tier >= 2 {
-		d.want(len(seen) >= 2 && q.People() >= 2, path, "tier 2 is approved by at least two people from two groups; found %d from %d", q.People(), len(seen))
-	}
 }
 
 // want notes a fault at path unless ok.

@@ -1,6 +1,7 @@
 package sigtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 const (
 	ProvenanceType = "https://slsa.dev/provenance/v1"
 	TestResultType = "https://in-toto.io/attestation/test-result/v0.1"
+	SourceType     = "https://waybill.dev/attestation/source/v1"
+	VulnsType      = "https://in-toto.io/attestation/vulns/v0.2"
 )
 
 // BuildType is the SLSA build type that seeded provenance names.
@@ -26,6 +29,8 @@ type Keys struct {
 	Signature  *Key
 	Provenance *Key
 	Tests      *Key
+	Source     *Key
+	Scan       *Key
 }
 
 // SeedInput says what image to build and what papers to give it.
@@ -45,8 +50,12 @@ type SeedInput struct {
 	Commit  string
 	Source  string
 	Builder string
-	Keys    Keys
-	Form    Form
+	// Author is the e-mail address of who wrote and committed the change,
+	// Reviewer of who reviewed it; either may be "".
+	Author   string
+	Reviewer string
+	Keys     Keys
+	Form     Form
 	// TestResult is PASSED (default), WARNED or FAILED.
 	TestResult string
 }
@@ -84,6 +93,7 @@ func (in SeedInput) image() Image {
 		arch = runtime.GOARCH
 	}
 	return Image{Binary: in.Binary, Arch: arch, Env: in.Env, Labels: map[string]string{
+		"org.opencontainers.image.authors":  in.Author,
 		"org.opencontainers.image.revision": in.Commit,
 		"org.opencontainers.image.source":   in.Source,
 		"org.opencontainers.image.version":  in.Tag,
@@ -97,19 +107,20 @@ func (in SeedInput) papers(ctx context.Context, image string) error {
 			return err
 		}
 	}
-	if in.Keys.Provenance != nil {
-		provenance := Provenance(in.Source, in.Commit, in.Builder)
-		if err := in.Cosign.Attest(ctx, image, *in.Keys.Provenance, in.Form, ProvenanceType, provenance); err != nil {
-			return err
+	for _, paper := range []struct {
+		key           *Key
+		predicateType string
+		predicate     any
+	}{
+		{in.Keys.Provenance, ProvenanceType, Provenance(in.Source, in.Commit, in.Builder)},
+		{in.Keys.Tests, TestResultType, TestResult(in.Source, in.Commit, cmp.Or(in.TestResult, "PASSED"))},
+		{in.Keys.Source, SourceType, SourceReview(in.Source, in.Commit, in.Author, in.Reviewer)},
+		{in.Keys.Scan, VulnsType, Vulns("MEDIUM", "LOW", "LOW")},
+	} {
+		if paper.key == nil {
+			continue
 		}
-	}
-	if in.Keys.Tests != nil {
-		result := in.TestResult
-		if result == "" {
-			result = "PASSED"
-		}
-		tests := TestResult(in.Source, in.Commit, result)
-		if err := in.Cosign.Attest(ctx, image, *in.Keys.Tests, in.Form, TestResultType, tests); err != nil {
+		if err := in.Cosign.Attest(ctx, image, *paper.key, in.Form, paper.predicateType, paper.predicate); err != nil {
 			return err
 		}
 	}
@@ -130,43 +141,4 @@ func tagged(ctx context.Context, tag string) (string, error) {
 		return "", fmt.Errorf("looking for %s: %w", ref, err)
 	}
 	return descriptor.Digest.String(), nil
-}
-
-// object is a JSON object.
-type object = map[string]any
-
-// Provenance is a SLSA provenance v1 predicate of one build from source at commit.
-func Provenance(source, commit, builder string) any {
-	return object{
-		"buildDefinition": object{
-			"buildType":          BuildType,
-			"externalParameters": object{"source": source, "ref": "refs/heads/main"},
-			"internalParameters": object{},
-			"resolvedDependencies": []object{
-				{"uri": "git+" + source + "@refs/heads/main", "digest": object{"gitCommit": commit}},
-			},
-		},
-		"runDetails": object{
-			"builder":  object{"id": builder},
-			"metadata": object{"invocationId": builder + "/" + commit},
-		},
-	}
-}
-
-// TestResult is an in-toto test-result v0.1 predicate about source at commit. A
-// result of FAILED names the suite that failed.
-func TestResult(source, commit, result string) any {
-	suites := []string{"unit", "integration"}
-	predicate := object{
-		"result":        result,
-		"configuration": []object{{"uri": "git+" + source, "digest": object{"gitCommit": commit}}},
-		"passedTests":   suites,
-	}
-	switch result {
-	case "FAILED":
-		predicate["passedTests"], predicate["failedTests"] = suites[:1], suites[1:]
-	case "WARNED":
-		predicate["passedTests"], predicate["warnedTests"] = suites[:1], suites[1:]
-	}
-	return predicate
 }

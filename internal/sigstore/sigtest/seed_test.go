@@ -38,7 +38,8 @@ func TestCosignVerifiesWhatIsSeeded(t *testing.T) {
 			in := SeedInput{
 				Cosign: cosign, Registry: host, Repo: "app", Tag: "v1", Binary: []byte("binary"), Form: form,
 				Commit: strings.Repeat("a", 40), Source: "https://git.example/app", Builder: "https://ci.example/builder",
-				Keys: Keys{Signature: &key, Provenance: &key, Tests: &key},
+				Author: "developer@payments.example", Reviewer: "release-lead@payments.example",
+				Keys: Keys{Signature: &key, Provenance: &key, Tests: &key, Source: &key, Scan: &key},
 			}
 			digest, err := Seed(t.Context(), in)
 			require.NoError(t, err)
@@ -52,12 +53,14 @@ func TestCosignVerifiesWhatIsSeeded(t *testing.T) {
 				{"verify"},
 				{"verify-attestation", "--type", ProvenanceType},
 				{"verify-attestation", "--type", TestResultType},
+				{"verify-attestation", "--type", SourceType},
+				{"verify-attestation", "--type", VulnsType},
 			} {
 				args = append(args, "--key", key.Public, "--insecure-ignore-tlog", "--allow-http-registry", "--trusted-root", root, bundle, image)
 				out, err := exec.CommandContext(t.Context(), cosign.Path, args...).CombinedOutput()
 				require.NoError(t, err, "cosign %v\n%s", args, out)
 			}
-			require.Equal(t, map[Form]int{Legacy: 0, Bundle: 3}[form], countReferrers(t, image), "seeding again adds nothing")
+			require.Equal(t, map[Form]int{Legacy: 0, Bundle: 5}[form], countReferrers(t, image), "seeding again adds nothing")
 		}
 	}
 }

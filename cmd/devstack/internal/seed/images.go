@@ -20,6 +20,9 @@ const (
 	Service = "payments-api"
 	source  = "https://git.example/payments/payments-api"
 	builder = "https://ci.example/builders/payments/v1"
+	// Role accounts of the demo, by the addresses that the issuer knows.
+	author   = "developer@payments.example"
+	reviewer = "release-lead@payments.example"
 )
 
 // Version is one image of the demo service.
@@ -93,7 +96,10 @@ func (i Images) Push(ctx context.Context) ([]Version, error) {
 func (i Images) push(ctx context.Context, binary []byte, v Version) (Version, error) {
 	env := map[string]string{"VERSION": v.Tag}
 	maps.Copy(env, v.env)
-	keys := sigtest.Keys{Provenance: keyAt(i.Keys, BuilderKey), Tests: keyAt(i.Keys, TestsKey)}
+	keys := sigtest.Keys{
+		Provenance: keyAt(i.Keys, BuilderKey), Tests: keyAt(i.Keys, TestsKey),
+		Source: keyAt(i.Keys, SourceKey), Scan: keyAt(i.Keys, ScannerKey),
+	}
 	if v.signer != "" {
 		keys.Signature = keyAt(i.Keys, v.signer)
 	}
@@ -101,7 +107,7 @@ func (i Images) push(ctx context.Context, binary []byte, v Version) (Version, er
 	var err error
 	v.Digest, err = sigtest.Seed(ctx, sigtest.SeedInput{
 		Cosign: i.Cosign, Registry: i.Registry, Repo: Service, Tag: v.Tag, Binary: binary, Env: env,
-		Commit: v.Commit, Source: source, Builder: builder, Keys: keys, Form: v.form,
+		Commit: v.Commit, Source: source, Builder: builder, Author: author, Reviewer: reviewer, Keys: keys, Form: v.form,
 	})
 	v.Image = i.Registry + "/" + Service + "@" + v.Digest
 	return v, err

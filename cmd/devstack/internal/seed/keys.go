@@ -31,6 +31,8 @@ const (
 	CIKey       = "payments-ci"
 	BuilderKey  = "builder"
 	TestsKey    = "tests"
+	SourceKey   = "source"
+	ScannerKey  = "scanner"
 	StrangerKey = "stranger"
 )
 
@@ -47,7 +49,7 @@ func Keys(ctx context.Context, dir string, cosign sigtest.Cosign) error {
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, name := range []string{CIKey, BuilderKey, TestsKey, StrangerKey} {
+	for _, name := range []string{CIKey, BuilderKey, TestsKey, SourceKey, ScannerKey, StrangerKey} {
 		group.Go(func() error {
 			_, err := cosign.GenerateKey(ctx, dir, name)
 			return err
