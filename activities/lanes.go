@@ -12,9 +12,12 @@ import (
 )
 
 // Lanes talks to lane workflows on behalf of releases, and watches releases on
-// behalf of lanes.
+// behalf of lanes. Gateway is the keys by which commands to lanes are believed,
+// Catalog says who may give them.
 type Lanes struct {
-	Client client.Client
+	Client  client.Client
+	Catalog Catalog
+	Gateway []signals.PublicKey
 }
 
 // Acquire asks a lane for a resource, starting the lane if it never existed. It

@@ -101,12 +101,16 @@ type AcquireInput struct {
 	Claim       LaneClaim `json:"claim"`
 }
 
-// LaneMessage is a message to the lane of one service in one environment, as it
-// came.
+// LaneName names the lane of one service in one environment.
+type LaneName struct {
+	Environment string `json:"environment"`
+	Service     string `json:"service"`
+}
+
+// LaneMessage is a message to a lane, as it came.
 type LaneMessage struct {
-	Environment string  `json:"environment"`
-	Service     string  `json:"service"`
-	Message     Message `json:"message"`
+	LaneName
+	Message Message `json:"message"`
 }
 
 // HolderEnd is how a holder of a lane ended. Outcome is nil if it ended in any

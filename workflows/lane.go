@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"fmt"
 	"slices"
 
 	"go.temporal.io/sdk/temporal"
@@ -24,26 +23,32 @@ const (
 // known good, last manifest) comes from the holder's result and from the notary:
 // nobody with access to the namespace can tell it otherwise.
 func Lane(ctx workflow.Context, state signals.LaneInput) error {
-	l := &lane{state: state}
+	l := &lane{state: state, judging: workflow.NewMutex(ctx)}
 	if err := l.handleMessages(ctx); err != nil {
 		return err
 	}
 	serving, stopServing := workflow.WithCancel(ctx)
 	workflow.GoNamed(serving, "environment", func(ctx workflow.Context) { l.serve(ctx, signals.LaneEnvironment) })
 	workflow.GoNamed(serving, "papers", func(ctx workflow.Context) { l.serve(ctx, signals.LanePapers) })
+	workflow.GoNamed(serving, "freeze", l.thaw)
 	if err := workflow.Await(ctx, func() bool { return workflow.GetInfo(ctx).GetContinueAsNewSuggested() }); err != nil {
 		return err
 	}
 	stopServing()
-	if err := workflow.Await(ctx, func() bool { return l.stopped == 2 && workflow.AllHandlersFinished(ctx) }); err != nil {
+	if err := workflow.Await(ctx, func() bool { return l.stopped == coroutines && workflow.AllHandlersFinished(ctx) }); err != nil {
 		return err
 	}
 	return workflow.NewContinueAsNewError(ctx, signals.LaneWorkflow, l.state)
 }
 
+// coroutines is how many serve a lane.
+const coroutines = 3
+
 type lane struct {
 	state   signals.LaneInput
 	stopped int // serving coroutines that have ended
+	// judging lets one command at a time be judged and carried out.
+	judging workflow.Mutex
 }
 
 func (l *lane) queue(resource signals.LaneResource) *signals.LaneQueue {
@@ -59,6 +64,12 @@ func (l *lane) handleMessages(ctx workflow.Context) error {
 	}, workflow.QueryHandlerOptions{Description: "Who holds the lane, who waits, what it goes back to."}); err != nil {
 		return err
 	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, signals.CommandMessage, l.command, workflow.UpdateHandlerOptions{
+		Validator:   validateLaneMessage,
+		Description: "Freeze, unfreeze or close a review. Needs an envelope signed by the gateway: use `waybill lane`.",
+	}); err != nil {
+		return err
+	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, signals.LaneAcquire, l.acquire, workflow.UpdateHandlerOptions{
 		Validator: l.validate, Description: "Ask for the lane. Releases do this themselves.",
 	})
@@ -70,21 +81,46 @@ func (l *lane) validate(c signals.LaneClaim) error {
 		return refused(signals.ErrBadRequest, "lane resource %q is not known", c.Resource)
 	case c.Release == "" || c.Run == "" || c.Abandoned != "":
 		return refused(signals.ErrBadRequest, "a claim names a release and its run, and nothing else")
+	case l.journal() && (c.Release != signals.JournalID || c.Resource != signals.LanePapers):
+		return refused(signals.ErrBadRequest, "lane %s/%s is the journal's own", l.state.Environment, l.state.Service)
 	case len(l.queue(c.Resource).Waiting) >= longestQueue:
 		return refused(signals.ErrNotNow, "lane %s/%s has %d releases waiting; try again later", l.state.Environment, l.state.Service, longestQueue)
 	}
 	return nil
 }
 
+// journal tells whether this is the lane of the journal's papers.
+func (l *lane) journal() bool {
+	return l.state.Environment == signals.JournalEnvironment && l.state.Service == signals.JournalService
+}
+
+// papersOf is the id under which a claim's workflow keeps its papers.
+func (l *lane) papersOf(c signals.LaneClaim) string {
+	if l.journal() {
+		return signals.JournalRelease(c.Run)
+	}
+	return c.Release
+}
+
+// next is the first of those waiting for a resource who may have it, -1 if
+// nobody may.
+func (l *lane) next(q *signals.LaneQueue) int {
+	return slices.IndexFunc(q.Waiting, func(c signals.LaneClaim) bool { return blocked(l.state, c) == "" })
+}
+
 // acquire answers where a claim stands; asking again changes nothing. What is
-// free is given at once.
+// free is given at once. An emergency comes before all that is not one. Whether
+// it is one is a part of the claim: who forges an emergency for a release that
+// is none takes a place that the release itself does not ask for.
 func (l *lane) acquire(_ workflow.Context, c signals.LaneClaim) (signals.LaneGrant, error) {
 	q := l.queue(c.Resource)
-	if q.Holder == nil && len(q.Waiting) == 0 {
+	c.BreakGlass = c.BreakGlass && c.Resource == signals.LaneEnvironment
+	reason := blocked(l.state, c)
+	if q.Holder == nil && l.next(q) < 0 && reason == "" {
 		q.Holder = &c
 	}
 	same := func(other signals.LaneClaim) bool {
-		return other.Release == c.Release && other.Run == c.Run && other.Abandoned == ""
+		return other.Release == c.Release && other.Run == c.Run && other.Abandoned == "" && other.BreakGlass == c.BreakGlass
 	}
 	if q.Holder != nil && same(*q.Holder) {
 		return signals.LaneGrant{
@@ -94,10 +130,13 @@ func (l *lane) acquire(_ workflow.Context, c signals.LaneClaim) (signals.LaneGra
 	}
 	at := slices.IndexFunc(q.Waiting, same)
 	if at < 0 {
-		q.Waiting = append(q.Waiting, c)
-		at = len(q.Waiting) - 1
+		at = len(q.Waiting)
+		if ordinary := slices.IndexFunc(q.Waiting, func(w signals.LaneClaim) bool { return !w.BreakGlass }); c.BreakGlass && ordinary >= 0 {
+			at = ordinary
+		}
+		q.Waiting = slices.Insert(q.Waiting, at, c)
 	}
-	grant := signals.LaneGrant{Position: at + 1}
+	grant := signals.LaneGrant{Position: at + 1, Blocked: reason}
 	if q.Holder != nil {
 		grant.Holder = q.Holder.Release
 	}
@@ -109,12 +148,13 @@ func (l *lane) serve(ctx workflow.Context, resource signals.LaneResource) {
 	defer func() { l.stopped++ }()
 	q := l.queue(resource)
 	for {
-		if err := workflow.Await(ctx, func() bool { return q.Holder != nil || len(q.Waiting) > 0 }); err != nil {
+		if err := workflow.Await(ctx, func() bool { return q.Holder != nil || l.next(q) >= 0 }); err != nil {
 			return
 		}
 		if q.Holder == nil {
-			next := q.Waiting[0]
-			q.Holder, q.Waiting = &next, q.Waiting[1:]
+			at := l.next(q)
+			next := q.Waiting[at]
+			q.Holder, q.Waiting = &next, slices.Delete(q.Waiting, at, at+1)
 			l.tell(ctx, next)
 		}
 		if err := l.guard(ctx, resource, *q.Holder); err != nil {
@@ -147,7 +187,7 @@ func (l *lane) guard(ctx workflow.Context, resource signals.LaneResource, holder
 	}
 	if resource == signals.LanePapers {
 		if end.Outcome != nil && end.Outcome.Manifest != nil {
-			l.closed(holder.Release, *end.Outcome.Manifest)
+			l.closed(l.papersOf(holder), *end.Outcome.Manifest)
 			return nil
 		}
 		holder.Abandoned = end.State
@@ -165,6 +205,7 @@ func (l *lane) guard(ctx workflow.Context, resource signals.LaneResource, holder
 // remember takes over what a holder of the environment left.
 func (l *lane) remember(ctx workflow.Context, holder signals.LaneClaim, end signals.HolderEnd) {
 	line := signals.LaneRelease{Release: holder.Release, Outcome: signals.Terminated, EndedAt: workflow.Now(ctx).UTC()}
+	l.review(line, holder, end)
 	if end.Outcome == nil {
 		l.state.Unclean = true
 	}
@@ -175,7 +216,10 @@ func (l *lane) remember(ctx workflow.Context, holder signals.LaneClaim, end sign
 		line.Outcome, line.Digest, line.EndedAt = o.Kind, o.Artifact.Digest, o.EndedAt
 		if o.LKG != nil {
 			if l.state.LKG == nil || l.state.LKG.TemplateHash != o.LKG.TemplateHash {
-				l.state.LKGRelease = o.Release
+				l.state.LKGRelease, l.state.LKGCommit = o.Release, ""
+				if o.Kind == signals.Promoted {
+					l.state.LKGCommit = o.Commit
+				}
 			}
 			l.state.LKG = o.LKG
 		}
@@ -200,18 +244,19 @@ func (l *lane) closed(release string, manifest signals.RecordRef) {
 // held both resources ends twice here; its second end must not turn the chain
 // back to its manifest.
 func (l *lane) closeAbandoned(ctx workflow.Context, c signals.LaneClaim) error {
-	if slices.Contains(l.state.Closed, c.Release) {
+	papers := l.papersOf(c)
+	if slices.Contains(l.state.Closed, papers) {
 		return nil
 	}
-	ref, err := call[signals.RecordRef](ctx, recording(fmt.Sprintf("close the papers of %s", c.Release)), notary.CloseAbandoned, signals.CloseInput{
-		Environment: l.state.Environment, Service: l.state.Service, Release: c.Release, Run: c.Run,
+	ref, err := call[signals.RecordRef](ctx, recording("close the papers of "+papers), notary.CloseAbandoned, signals.CloseInput{
+		Environment: l.state.Environment, Service: l.state.Service, Release: papers, Run: c.Run,
 		State: c.Abandoned, Previous: l.state.LastManifest, At: workflow.Now(ctx).UTC(),
 	})
 	if temporal.IsCanceledError(err) {
 		return err
 	}
 	if err == nil {
-		l.closed(c.Release, ref)
+		l.closed(papers, ref)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"testing"
@@ -26,6 +27,10 @@ type laneRun struct {
 	ends   map[string]signals.HolderEnd // by release
 	told   []string
 	closed []signals.CloseInput
+	// The journal, and how the worker judges who commands the lane.
+	journal   []signals.Message
+	forbidden error
+	journaled error
 }
 
 func startLane(tb testing.TB) *laneRun {
@@ -47,6 +52,19 @@ func startLane(tb testing.TB) *laneRun {
 		l.closed = append(l.closed, in)
 		return signals.RecordRef{Digest: "closed-by-lane-" + in.Release}, nil
 	}, activity.RegisterOptions{Name: "CloseAbandoned"})
+	l.RegisterActivityWithOptions(func(_ context.Context, in signals.LaneMessage) (s signals.LaneCommandStatement, err error) {
+		if l.forbidden != nil {
+			return s, l.forbidden
+		}
+		err = json.Unmarshal([]byte(in.Message.Envelope.Payload), &s)
+		return s, err
+	}, activity.RegisterOptions{Name: "OpenLaneCommand"})
+	l.RegisterActivityWithOptions(func(_ context.Context, m signals.Message) error {
+		if l.journaled == nil {
+			l.journal = append(l.journal, m)
+		}
+		return l.journaled
+	}, activity.RegisterOptions{Name: "Journal"})
 	return l
 }
 
@@ -64,12 +82,16 @@ func (l *laneRun) watch(_ context.Context, claim signals.LaneClaim) (signals.Hol
 // ask claims a resource. The answer is there once the lane has run, that is in
 // the next step of the script.
 func (l *laneRun) ask(resource signals.LaneResource, release string) *signals.LaneGrant {
+	return l.claim(signals.LaneClaim{Resource: resource, Release: release, Run: "run-" + release})
+}
+
+func (l *laneRun) claim(c signals.LaneClaim) *signals.LaneGrant {
 	var out signals.LaneGrant
 	l.UpdateWorkflow(signals.LaneAcquire, "", &testsuite.TestUpdateCallback{
 		OnAccept:   func() {},
 		OnReject:   func(err error) { require.NoError(l.t, err) },
 		OnComplete: func(v any, _ error) { out, _ = v.(signals.LaneGrant) },
-	}, signals.LaneClaim{Resource: resource, Release: release, Run: "run-" + release})
+	}, c)
 	return &out
 }
 

@@ -23,6 +23,11 @@ const (
 	settleBudget   = 2 * time.Minute
 	askAgainFirst  = 30 * time.Second
 	askAgainAtMost = 10 * time.Minute
+	answerTimeout  = 5 * time.Second
+	answerBudget   = 20 * time.Second
+	publishTimeout = 30 * time.Second
+	// announceBudget is how long the end of a release is tried to be told.
+	announceBudget = 24 * time.Hour
 )
 
 func retry(first, most time.Duration) *temporal.RetryPolicy {
@@ -91,6 +96,32 @@ func asking(summary string) workflow.ActivityOptions {
 		TaskQueue:           signals.ReleaseQueue,
 		StartToCloseTimeout: readTimeout,
 		RetryPolicy:         retry(500*time.Millisecond, 10*time.Second),
+		Summary:             summary,
+	}
+}
+
+// answering is for what somebody waits for on the other end of an update.
+func answering(summary string) workflow.ActivityOptions {
+	o := asking(summary)
+	o.StartToCloseTimeout, o.ScheduleToCloseTimeout = answerTimeout, answerBudget
+	return o
+}
+
+// looking is for what is nice to know: tried briefly, and done without if it
+// can't be had.
+func looking(summary string) workflow.ActivityOptions {
+	o := asking(summary)
+	o.StartToCloseTimeout, o.ScheduleToCloseTimeout = answerTimeout, answerTimeout
+	return o
+}
+
+// publishing is for messages to people: tried until they arrive. What can't be
+// delivered for long is tried about once a minute.
+func publishing(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue:           signals.NotifyQueue,
+		StartToCloseTimeout: publishTimeout,
+		RetryPolicy:         retry(time.Second, time.Minute),
 		Summary:             summary,
 	}
 }
