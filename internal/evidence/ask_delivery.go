@@ -15,8 +15,11 @@ type Tested struct {
 	Signatures []signals.SignedFact `json:"signatures"`
 	Provenance *signals.Provenance  `json:"provenance,omitempty"`
 	Tests      []signals.TestResult `json:"tests"`
-	Refusals   []string             `json:"refusals,omitempty"`
-	Windows    []Watched            `json:"windows"`
+	Scans      []signals.Scan       `json:"scans,omitempty"`
+	// Source is who wrote and reviewed the change, as CI attested it.
+	Source   *signals.SourceReview `json:"source,omitempty"`
+	Refusals []string              `json:"refusals,omitempty"`
+	Windows  []Watched             `json:"windows"`
 }
 
 // Watched is one window's verdict.
@@ -49,6 +52,7 @@ func (a *Answer) tested(p Papers) (Texter, error) {
 		a.rests(v.Ref)
 		out.Digest, out.Signatures, out.Provenance = v.Body.Verification.Digest, v.Body.Verification.Signatures, v.Body.Verification.Provenance
 		out.Tests, out.Refusals = v.Body.Verification.Tests, v.Body.Verification.Refusals
+		out.Scans, out.Source = v.Body.Verification.Scans, v.Body.Verification.Source
 	}
 	windows, err := all[signals.AnalysisPredicate](p, signals.RecordAnalysis)
 	for _, w := range windows {

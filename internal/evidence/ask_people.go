@@ -1,6 +1,8 @@
 package evidence
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/signals"
@@ -16,6 +18,18 @@ type Approved struct {
 	Excluded []string    `json:"excluded,omitempty"`
 	Commands []DecidedBy `json:"commands,omitempty"`
 	Refused  []Refused   `json:"refused,omitempty"`
+	// Void is what approvals lost while the release waited.
+	Void []Voided `json:"void,omitempty"`
+	// BreakGlass is set if the release was an emergency.
+	BreakGlass *signals.BreakGlassTerms `json:"breakGlass,omitempty"`
+}
+
+// Voided is one loss of what approvals rested on, with the records of those
+// that no longer count.
+type Voided struct {
+	Record    int      `json:"record"`
+	Approvals []int    `json:"approvals"`
+	Reasons   []string `json:"reasons"`
 }
 
 // DecidedBy is a person's signed decision or command.
@@ -30,6 +44,10 @@ type DecidedBy struct {
 	// Proof says whether the gateway's own signature over the decision verifies
 	// with the key that the plan pinned, and over the same words.
 	Proof string `json:"proof"`
+	// State is "pending" for a command that waits for somebody's approval, and
+	// ApprovedBy who gave it.
+	State      string `json:"state,omitempty"`
+	ApprovedBy string `json:"approvedBy,omitempty"`
 }
 
 // Refused is something that Waybill said no to.
@@ -42,6 +60,9 @@ type Refused struct {
 
 func (a *Answer) approved(p Papers) (Texter, error) {
 	out := &Approved{Decisions: []DecidedBy{}}
+	if p.Report.Lane == journal {
+		return out, a.journalled(p, out)
+	}
 	plan, _, err := a.plan(p)
 	if err != nil {
 		return nil, err
@@ -63,10 +84,11 @@ func (a *Answer) approved(p Papers) (Texter, error) {
 	if err != nil {
 		return nil, err
 	}
+	last := 0 // the record that says what is missing
 	for _, r := range approvals {
 		a.rests(r.Ref)
 		s := r.Body.Statement
-		out.Missing, out.Excluded = r.Body.Missing, r.Body.Excluded
+		out.Missing, out.Excluded, last = r.Body.Missing, r.Body.Excluded, r.Ref.Sequence
 		out.Decisions = append(out.Decisions, DecidedBy{
 			Record: r.Ref.Sequence, Decision: string(s.Decision), By: s.Approver, Place: r.Body.Place, Reason: s.Reason, At: s.IssuedAt, Authn: s.Authn,
 			Proof: proof(r.Body.Envelope, signals.ApprovalPayload, keys, s.IssuedAt, func(t signals.ApprovalStatement) bool {
@@ -86,9 +108,73 @@ func (a *Answer) approved(p Papers) (Texter, error) {
 			Proof: proof(r.Body.Envelope, signals.CommandPayload, keys, s.IssuedAt, func(t signals.CommandStatement) bool {
 				return t.Binding == s.Binding && t.Command == s.Command && t.Reason == s.Reason && t.Operator.Key() == s.Operator.Key()
 			}),
+			State: r.Body.State, ApprovedBy: r.Body.ApprovedBy,
 		})
 	}
+	if err := a.void(p, out, approvals, last); err != nil {
+		return nil, err
+	}
+	broken, err := first[signals.BreakGlassPredicate](p, signals.RecordBreakGlass)
+	if err != nil {
+		return nil, err
+	}
+	if broken != nil {
+		a.rests(broken.Ref)
+		out.BreakGlass = &broken.Body.Terms
+	}
 	return out, a.refusals(p, out)
+}
+
+// void tells which approvals lost what they rested on, and what is missing since;
+// last is the record that said so before.
+func (a *Answer) void(p Papers, out *Approved, approvals []read[signals.ApprovalPredicate], last int) error {
+	losses, err := all[signals.VoidPredicate](p, signals.RecordVoid)
+	for _, r := range losses {
+		a.rests(r.Ref)
+		v := Voided{Record: r.Ref.Sequence, Approvals: []int{}, Reasons: changes(r.Body)}
+		for _, given := range approvals {
+			if slices.Contains(r.Body.Nonces, given.Body.Statement.Nonce) {
+				v.Approvals = append(v.Approvals, given.Ref.Sequence)
+			}
+		}
+		out.Void = append(out.Void, v)
+		if r.Ref.Sequence > last {
+			out.Missing, last = r.Body.Missing, r.Ref.Sequence
+		}
+	}
+	return err
+}
+
+// journalled tells what the journal kept: commands to lanes, and what the gateway
+// refused. It pins no key of the gateway; the notary took the entries by those
+// that it knew.
+func (a *Answer) journalled(p Papers, out *Approved) error {
+	commands, err := all[signals.LaneCommandPredicate](p, signals.RecordCommand)
+	if err != nil {
+		return err
+	}
+	for _, r := range commands {
+		a.rests(r.Ref)
+		s := r.Body.Statement
+		out.Commands = append(out.Commands, DecidedBy{
+			Record: r.Ref.Sequence, Decision: string(s.Command) + " " + s.Release, By: s.Operator, Reason: s.Reason, At: s.IssuedAt, Authn: s.Authn,
+			Proof: "signed by " + signers(r.Body.Envelope) + "; hold it against the gateway's public key",
+		})
+	}
+	refusals, err := all[signals.JournalRefusalPredicate](p, signals.RecordRefusal)
+	for _, r := range refusals {
+		a.rests(r.Ref)
+		out.Refused = append(out.Refused, Refused{Record: r.Ref.Sequence, What: r.Body.Statement.What, Reasons: []string{gatewayRefusal(r.Body.Statement)}})
+	}
+	return err
+}
+
+func signers(e signals.Envelope) string {
+	var ids []string
+	for _, s := range e.Signatures {
+		ids = append(ids, s.KeyID)
+	}
+	return strings.Join(ids, ", ")
 }
 
 func (a *Answer) refusals(p Papers, out *Approved) error {
@@ -109,5 +195,5 @@ func proof[T any](e signals.Envelope, payloadType string, keys []signals.PublicK
 	if !same(inside) {
 		return "NOT PROVEN: the gateway signed other words than the record shows"
 	}
-	return "signed by " + e.Signatures[0].KeyID + ", verified with the key pinned in the plan"
+	return "signed by " + signers(e) + ", verified with the key pinned in the plan"
 }

@@ -35,8 +35,13 @@ func TestCosignVerifiesEveryKind(t *testing.T) {
 	evidencetest.Write(t, dir, "stranger.pub", []byte(b.stranger.Public().PEM))
 	command := b.after(b.releases[0][0])
 	command.Kind = signals.RecordCommand
-	refusal := b.after(b.releases[0][0])
-	records := append(evidencetest.Papers{evidencetest.SealOne(t, b.signer, command), evidencetest.SealOne(t, b.signer, refusal)}, b.releases[1]...)
+	records := evidencetest.Papers{evidencetest.SealOne(t, b.signer, command), evidencetest.SealOne(t, b.signer, b.after(b.releases[0][0]))}
+	for kind, predicate := range people() {
+		in := b.after(b.releases[0][0])
+		in.Kind, in.Predicate = kind, evidencetest.Predicate(t, predicate)
+		records = append(records, evidencetest.SealOne(t, b.signer, in))
+	}
+	records = append(records, b.releases[1]...)
 	kinds := map[signals.RecordKind]bool{}
 	verify := func(record, key, predicateType string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), tool, "verify-blob-attestation",
@@ -60,7 +65,7 @@ func TestCosignVerifiesEveryKind(t *testing.T) {
 		require.NoError(t, err, out)
 		require.Contains(t, out, "Verified OK")
 	}
-	require.Len(t, kinds, 13, "one record of each kind")
+	require.Len(t, kinds, 15, "one record of each kind")
 	out, err := verify("plan.json", "stranger.pub", signals.RecordPlan.PredicateType())
 	require.Error(t, err, out)
 	out, err = verify("plan.json", "evidence-1.pub", signals.RecordPermit.PredicateType())

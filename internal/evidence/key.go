@@ -34,7 +34,7 @@ func (l Lane) String() string { return l.Environment + "/" + l.Service }
 // Prefix is the folder of the lane's releases.
 func (l Lane) Prefix() string { return Root + l.Environment + "/" + l.Service + "/" }
 
-var keyForm = regexp.MustCompile(`^v1/([^/]+)/([^/]+)/([^/]+)/([0-9]{6,9})-([a-z]+)-([0-9a-f]{64})\.json$`)
+var keyForm = regexp.MustCompile(`^v1/([^/]+)/([^/]+)/([^/]+)/([0-9]{6,9})-([a-z]+(?:-[a-z]+)*)-([0-9a-f]{64})\.json$`)
 
 // ParseKey reads an object's key; the error says what form is expected.
 func ParseKey(key string) (Key, error) {

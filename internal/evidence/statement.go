@@ -35,8 +35,18 @@ type Subject struct {
 var kinds = []signals.RecordKind{
 	signals.RecordRequest, signals.RecordPlan, signals.RecordVerification, signals.RecordDecision, signals.RecordPermit,
 	signals.RecordApproval, signals.RecordCommand, signals.RecordRefusal, signals.RecordLane, signals.RecordDeployment,
-	signals.RecordAnalysis, signals.RecordRollback, signals.RecordManifest,
+	signals.RecordAnalysis, signals.RecordRollback, signals.RecordVoid, signals.RecordBreakGlass, signals.RecordManifest,
 }
+
+// ownLanes keep the papers of what belongs to no service. A catalog name never
+// begins with an underscore.
+var ownLanes = []Lane{
+	{signals.IntakeEnvironment, signals.IntakeService},
+	journal,
+}
+
+// journal is the lane of what the gateway refused and of commands to lanes.
+var journal = Lane{signals.JournalEnvironment, signals.JournalService}
 
 // Payload builds the statement of a record: the exact bytes that are signed. The
 // same input always gives the same bytes, so that a retry can recognise its own
@@ -78,9 +88,8 @@ func Payload(in signals.RecordInput) ([]byte, error) {
 
 func checkHeader(h signals.RecordHeader) error {
 	lane := Lane{h.Environment, h.Service}
-	intake := Lane{signals.IntakeEnvironment, signals.IntakeService}
 	switch {
-	case lane != intake && (!signals.ValidName(h.Environment) || !signals.ValidName(h.Service)):
+	case !slices.Contains(ownLanes, lane) && (!signals.ValidName(h.Environment) || !signals.ValidName(h.Service)):
 		return fmt.Errorf("record header names lane %q; want catalog names", lane)
 	case !signals.ValidReleaseID(h.Release):
 		return fmt.Errorf("record header names release %q; want letters, digits, dots, dashes and underscores", h.Release)

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -122,15 +123,25 @@ func quorumText(q signals.Quorum) string {
 // WriteText writes the answer as a table.
 func (a *Approved) WriteText(w io.Writer) {
 	rows := fields("  needed", quorumText(a.Needed), "  missing", quorumText(a.Missing), "  kept out", strings.Join(a.Excluded, ", "))
+	if b := a.BreakGlass; b != nil {
+		rows = append(rows, []string{"  EMERGENCY", fmt.Sprintf("%s; a review was due within %s", b.Reason, b.ReviewWithin)})
+	}
 	for _, d := range slices.Concat(a.Decisions, a.Commands) {
 		rows = append(rows, fields(
 			"  "+d.Decision, fmt.Sprintf("%s (%s at %s), groups %v, at %s", d.By.Display(), d.By.ID, d.By.Issuer, d.By.Groups, stamp(d.At)),
-			"    for", d.Place, "    because", d.Reason,
+			"    for", d.Place, "    because", d.Reason, "    state", d.State, "    approved by", d.ApprovedBy,
 			"    known by", strings.Join(strings.Fields(d.Authn.Method+" "+d.Authn.ACR+" through "+d.Authn.Channel), " "), "    proof", fmt.Sprintf("record %d, %s", d.Record, d.Proof),
 		)...)
 	}
+	for _, v := range a.Void {
+		rows = append(rows, []string{"  void", fmt.Sprintf("approvals of records %v, record %d: %s", v.Approvals, v.Record, strings.Join(v.Reasons, "; "))})
+	}
 	for _, r := range a.Refused {
-		rows = append(rows, []string{"  refused", fmt.Sprintf("%s in phase %s, record %d: %s", r.What, r.Phase, r.Record, strings.Join(r.Reasons, "; "))})
+		what := r.What
+		if r.Phase != "" {
+			what += " in phase " + string(r.Phase)
+		}
+		rows = append(rows, []string{"  refused", fmt.Sprintf("%s, record %d: %s", what, r.Record, strings.Join(r.Reasons, "; "))})
 	}
 	table(w, rows...)
 }
@@ -147,6 +158,20 @@ func (t *Tested) WriteText(w io.Writer) {
 	for _, r := range t.Tests {
 		rows = append(rows, []string{"  tests", fmt.Sprintf("%s, suites %s, at commit %s, signed by %s", r.Result, strings.Join(r.Suites, ", "), r.Commit, r.KeyID)})
 	}
+	for _, s := range t.Scans {
+		var found []string
+		for _, severity := range slices.Sorted(maps.Keys(s.Found)) {
+			found = append(found, fmt.Sprintf("%d %s", s.Found[severity], severity))
+		}
+		if len(found) == 0 {
+			found = []string{"nothing found"}
+		}
+		rows = append(rows, []string{"  scan", fmt.Sprintf("by %s: %s, signed by %s", s.Scanner, strings.Join(found, ", "), s.KeyID)})
+	}
+	if s := t.Source; s != nil {
+		rows = append(rows, []string{"  source", fmt.Sprintf("%d commit(s) up to %s, authors %s, committers %s, reviewers %s, signed by %s",
+			s.Commits, s.Commit, people(s.Authors), people(s.Committers), people(s.Reviewers), s.KeyID)})
+	}
 	for _, r := range t.Refusals {
 		rows = append(rows, []string{"  refused", r})
 	}
@@ -154,6 +179,14 @@ func (t *Tested) WriteText(w io.Writer) {
 		rows = append(rows, []string{"  watched", fmt.Sprintf("%s, %s at %d%%, %s: %s (%s)", v.Phase, v.Track, v.Weight, signals.Duration(v.Ended.Sub(v.Started)), v.Verdict, v.Reason)})
 	}
 	table(w, rows...)
+}
+
+func people(list []signals.Contributor) string {
+	var names []string
+	for _, c := range list {
+		names = append(names, cmp.Or(c.Email, c.Login, c.Name))
+	}
+	return cmp.Or(strings.Join(names, ", "), "nobody")
 }
 
 // WriteText writes the answer as a table.

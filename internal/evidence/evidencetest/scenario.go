@@ -1,11 +1,8 @@
 package evidencetest
 
 import (
-	"context"
 	"encoding/json"
 	"time"
-
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/waybill-dev/waybill/internal/evidence"
 	"github.com/waybill-dev/waybill/signals"
@@ -143,13 +140,8 @@ func (r *teller) approval(who signals.Subject, place, reason string, missing sig
 		},
 		Decision: signals.Approve, Reason: reason, Approver: who, Authn: signals.Authentication{Method: "oidc", At: r.now, Channel: "cli"},
 	}
-	payload := Predicate(r.t, statement)
-	sig, err := r.s.Gateway.Sign(context.Background(), dsse.PAE(signals.ApprovalPayload, payload))
-	if err != nil {
-		r.t.Fatalf("sign an approval: %v", err)
-	}
 	r.add(signals.RecordApproval, signals.ApprovalPredicate{
 		PlanDigest: r.digest, Statement: statement, Place: place, Missing: missing, Excluded: []string{"https://id.example#ci"},
-		Envelope: envelope(signals.ApprovalPayload, payload, r.s.Gateway.KeyID(), sig),
+		Envelope: sealed(r.t, r.s.Gateway, signals.ApprovalPayload, statement),
 	})
 }
