@@ -11,43 +11,46 @@ import (
 )
 
 // claims are what tokens say about an account beyond its subject.
-func claims(id string) map[string]any {
-	account, ok := find(id)
+func (s *storage) claims(id string) map[string]any {
+	account, ok := s.people.get(id)
 	if !ok {
 		return nil
 	}
 	return map[string]any{
 		"groups": account.Groups, "name": account.ID, "preferred_username": account.ID,
-		"email": account.ID + "@payments.example", "email_verified": true,
+		"email": account.Email(), "email_verified": true,
 	}
 }
 
 // GetPrivateClaimsFromRequest adds to an access token what an ID token has too:
 // who it is, and how and when they authenticated.
 func (s *storage) GetPrivateClaimsFromRequest(_ context.Context, request op.TokenRequest, _ []string) (map[string]any, error) {
-	out := claims(request.GetSubject())
+	out := s.claims(request.GetSubject())
 	if authenticated, ok := request.(op.IDTokenRequest); ok {
 		out["auth_time"] = authenticated.GetAuthTime().Unix()
 		out["amr"] = authenticated.GetAMR()
-		out["acr"] = passwordACR
+		out["acr"] = ACRPassword
+		if how, ok := request.(op.AuthRequest); ok {
+			out["acr"] = how.GetACR()
+		}
 	}
 	return out, nil
 }
 
 // GetPrivateClaimsFromScopes is what a token without a request says.
 func (s *storage) GetPrivateClaimsFromScopes(_ context.Context, subject, _ string, _ []string) (map[string]any, error) {
-	return claims(subject), nil
+	return s.claims(subject), nil
 }
 
 // SetUserinfoFromRequest fills an ID token.
 func (s *storage) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, request op.IDTokenRequest, _ []string) error {
-	setUserinfo(info, request.GetSubject())
+	s.setUserinfo(info, request.GetSubject())
 	return nil
 }
 
-func setUserinfo(info *oidc.UserInfo, subject string) {
+func (s *storage) setUserinfo(info *oidc.UserInfo, subject string) {
 	info.Subject = subject
-	for name, value := range claims(subject) {
+	for name, value := range s.claims(subject) {
 		info.AppendClaims(name, value)
 	}
 }
@@ -59,7 +62,7 @@ func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string,
 
 // SetUserinfoFromToken answers the userinfo endpoint.
 func (s *storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, _, subject, _ string) error {
-	setUserinfo(info, subject)
+	s.setUserinfo(info, subject)
 	return nil
 }
 
@@ -105,7 +108,7 @@ func (s *storage) decideDevice(userCode, account string, allow bool) error {
 			continue
 		}
 		d.state.Done, d.state.Denied = allow, !allow
-		d.state.Subject, d.state.AMR, d.state.AuthTime = account, passwordAMR, time.Now()
+		d.state.Subject, d.state.AMR, d.state.AuthTime = account, amr(ACRPassword), time.Now()
 		return nil
 	}
 	return errNoRequest

@@ -12,16 +12,32 @@ import (
 // PKCE or by device flow.
 const ClientID = "waybill-cli"
 
+// WebClientID is the confidential client of the gateway's page for decisions: by
+// code with PKCE and Secrets.Web. Codes go to WebRedirectPath on loopback.
+const (
+	WebClientID     = "waybill-gateway"
+	WebRedirectPath = "/login/callback"
+)
+
 // Audience is whom tokens are for: Waybill's gateway.
 const Audience = "waybill"
 
 // redirectPath is where the code comes back, on any port of loopback.
 const redirectPath = "/callback"
 
+// kind tells clients apart.
+type kind int
+
+const (
+	tool    kind = iota // on a person's machine: can keep no secret
+	web                 // a server that people's browsers log in to
+	machine             // an account of its own
+)
+
 // client is one registered client; it is op.Client.
 type client struct {
 	id       string
-	machine  bool
+	kind     kind
 	lifetime time.Duration
 }
 
@@ -30,18 +46,24 @@ func (c client) GetID() string { return c.id }
 
 // RedirectURIs are where codes may be sent.
 func (c client) RedirectURIs() []string {
-	if c.machine {
+	path := redirectPath
+	switch c.kind {
+	case machine:
 		return nil
+	case web:
+		path = WebRedirectPath
+	case tool:
 	}
-	return []string{"http://127.0.0.1" + redirectPath, "http://localhost" + redirectPath}
+	return []string{"http://127.0.0.1" + path, "http://localhost" + path}
 }
 
 // PostLogoutRedirectURIs are none: there is no logout.
 func (c client) PostLogoutRedirectURIs() []string { return nil }
 
-// ApplicationType is native for people's tools, whose redirects may use any port.
+// ApplicationType is native for all that redirect to loopback, so that they may
+// use any port.
 func (c client) ApplicationType() op.ApplicationType {
-	if c.machine {
+	if c.kind == machine {
 		return op.ApplicationTypeWeb
 	}
 	return op.ApplicationTypeNative
@@ -49,15 +71,15 @@ func (c client) ApplicationType() op.ApplicationType {
 
 // AuthMethod is none for people's tools, which can keep no secret.
 func (c client) AuthMethod() oidc.AuthMethod {
-	if c.machine {
-		return oidc.AuthMethodBasic
+	if c.kind == tool {
+		return oidc.AuthMethodNone
 	}
-	return oidc.AuthMethodNone
+	return oidc.AuthMethodBasic
 }
 
 // ResponseTypes allows codes only.
 func (c client) ResponseTypes() []oidc.ResponseType {
-	if c.machine {
+	if c.kind == machine {
 		return nil
 	}
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
@@ -65,8 +87,12 @@ func (c client) ResponseTypes() []oidc.ResponseType {
 
 // GrantTypes are the flows open to the client.
 func (c client) GrantTypes() []oidc.GrantType {
-	if c.machine {
+	switch c.kind {
+	case machine:
 		return []oidc.GrantType{oidc.GrantTypeClientCredentials}
+	case web:
+		return []oidc.GrantType{oidc.GrantTypeCode}
+	case tool:
 	}
 	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeDeviceCode}
 }

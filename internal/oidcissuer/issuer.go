@@ -1,8 +1,8 @@
 // Package oidcissuer is the identity provider of the local stack and of tests:
 // a real OpenID Connect issuer with one account for each role. Discovery, flows
 // and tokens are the work of zitadel/oidc; this package adds the accounts, the
-// login form and storage in memory. It is not for production: passwords are
-// kept as they are.
+// login form, the directory (SCIM) and storage in memory. It is not for
+// production: passwords are kept as they are.
 package oidcissuer
 
 import (
@@ -27,7 +27,7 @@ type Config struct {
 	Audience string
 	// Lifetime of the tokens; zero means eight hours.
 	Lifetime time.Duration
-	// Secrets of the accounts; none means new ones.
+	// Secrets to go by; those that are missing are made.
 	Secrets Secrets
 }
 
@@ -56,11 +56,8 @@ func StartWith(cfg Config) (*Issuer, error) {
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = 8 * time.Hour
 	}
-	if cfg.Secrets.SigningKey == "" {
-		var err error
-		if cfg.Secrets, err = NewSecrets(); err != nil {
-			return nil, err
-		}
+	if _, err := cfg.Secrets.complete(); err != nil {
+		return nil, err
 	}
 	key, err := parseSigningKey(cfg.Secrets.SigningKey)
 	if err != nil {
@@ -73,7 +70,7 @@ func StartWith(cfg Config) (*Issuer, error) {
 	i := &Issuer{
 		URL: "http://" + listener.Addr().String(),
 		storage: &storage{
-			audience: cfg.Audience, lifetime: cfg.Lifetime, secrets: cfg.Secrets, keys: []signingKey{key},
+			audience: cfg.Audience, lifetime: cfg.Lifetime, secrets: cfg.Secrets, people: newPeople(), keys: []signingKey{key},
 			logins: map[string]*login{}, devices: map[string]*device{},
 		},
 		ended: make(chan error, 1),
@@ -114,6 +111,7 @@ func (i *Issuer) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle(loginPath, interceptor.Handler(i.loginPage(provider)))
 	mux.HandleFunc(devicePath, i.devicePage)
+	mux.Handle(SCIMPath+"/", i.scimHandler())
 	mux.Handle("/", provider)
 	return mux, nil
 }

@@ -69,8 +69,8 @@ func TestEveryAccountGetsItsToken(t *testing.T) {
 		}
 		require.Equal(t, ClientID, c.ClientID)
 		require.NotZero(t, c.AuthTime)
-		require.Equal(t, passwordAMR, c.AMR)
-		require.Equal(t, passwordACR, c.ACR)
+		require.Equal(t, []string{"pwd"}, c.AMR)
+		require.Equal(t, ACRPassword, c.ACR)
 	}
 }
 

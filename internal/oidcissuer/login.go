@@ -22,6 +22,17 @@ func (i *Issuer) Token(ctx context.Context, account string) (string, error) {
 	return LogIn(ctx, i.URL, account, i.storage.secrets.Passwords[account])
 }
 
+// Password is the account's password here.
+func (i *Issuer) Password(account string) string { return i.storage.secrets.Passwords[account] }
+
+// Code is what the account's second factor shows now.
+func (i *Issuer) Code(account string) (string, error) {
+	return i.storage.secrets.Code(account, time.Now())
+}
+
+// Secrets are those that the issuer goes by.
+func (i *Issuer) Secrets() Secrets { return i.storage.secrets }
+
 // ApproveDevice lets a device log in as account, as the person would on the
 // page that the device shows the address of.
 func (i *Issuer) ApproveDevice(ctx context.Context, userCode, account string) error {
@@ -85,19 +96,8 @@ func logInPerson(ctx context.Context, issuer, account, password string) (*oauth2
 		RedirectURL: "http://127.0.0.1" + redirectPath,
 		Scopes:      scopes,
 	}
-	client := browser()
 	verifier, state := oauth2.GenerateVerifier(), rand.Text()
-	next, err := redirected(ctx, client, cfg.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), nil)
-	if err != nil {
-		return nil, err
-	}
-	next, err = redirected(ctx, client, next.String(), url.Values{
-		"id": {next.Query().Get("id")}, "account": {account}, "password": {password}, "action": {"allow"},
-	})
-	if err != nil {
-		return nil, err
-	}
-	next, err = redirected(ctx, client, next.String(), nil)
+	next, err := Authorize(ctx, cfg.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), Credentials{Account: account, Password: password})
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +106,30 @@ func logInPerson(ctx context.Context, issuer, account, password string) (*oauth2
 		return nil, fmt.Errorf("the issuer gave no code: %s %s", answer.Get("error"), answer.Get("error_description"))
 	}
 	return cfg.Exchange(ctx, answer.Get("code"), oauth2.VerifierOption(verifier))
+}
+
+// Credentials are what a person types into the login form. Code is needed only
+// where a second factor is asked for.
+type Credentials struct {
+	Account, Password, Code string
+}
+
+// Authorize goes to an authorization URL of the issuer and logs in there, as a
+// person with a browser would. It returns the address that the browser is sent
+// back to, with the code or the error in its query; nothing needs to listen there.
+func Authorize(ctx context.Context, authURL string, who Credentials) (*url.URL, error) {
+	client := browser()
+	next, err := redirected(ctx, client, authURL, nil)
+	if err != nil || next.Path != loginPath {
+		return next, err // refused before anybody was asked to log in
+	}
+	next, err = redirected(ctx, client, next.String(), url.Values{
+		"id": {next.Query().Get("id")}, "account": {who.Account}, "password": {who.Password}, "code": {who.Code}, "action": {"allow"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return redirected(ctx, client, next.String(), nil)
 }
 
 // browser follows no redirect by itself.

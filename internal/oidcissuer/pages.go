@@ -26,6 +26,8 @@ label{display:block;margin:.8rem 0}input,select{width:100%;font:inherit;padding:
 {{else}}<input type="hidden" name="id" value="{{.Request}}">{{end}}
 <label>Account <select name="account">{{range .Accounts}}<option>{{.}}</option>{{end}}</select></label>
 <label>Password <input type="password" name="password" autocomplete="current-password" required></label>
+{{if .Code}}<label>Code of the second factor (<code>devstack token --totp ACCOUNT</code> shows it)
+<input name="code" inputmode="numeric" pattern="[0-9]{6}" autocomplete="one-time-code" required></label>{{end}}
 <button name="action" value="allow">Log in</button>
 {{if .Device}}<button name="action" value="deny" formnovalidate>Deny</button>{{end}}
 </form></body></html>
@@ -38,6 +40,7 @@ var done = template.Must(template.New("done").Parse(`<!doctype html>
 
 type form struct {
 	Device   bool
+	Code     bool // a second factor is asked for
 	Request  string
 	UserCode string
 	Fault    string
@@ -56,29 +59,40 @@ func (f form) write(w http.ResponseWriter, status int) {
 	_ = page.Execute(w, f)
 }
 
-// person checks the form's account and password.
-func (i *Issuer) person(r *http.Request) (string, bool) {
-	account, ok := find(r.PostFormValue("account"))
-	return account.ID, ok && !account.Machine && i.storage.secrets.check(account.ID, r.PostFormValue("password"))
+// person checks the form's account and password, and the second factor's code if
+// one is asked for. fault says what to tell who can't log in so.
+func (i *Issuer) person(r *http.Request, withCode bool) (account, fault string) {
+	found, ok := i.storage.people.get(r.PostFormValue("account"))
+	switch {
+	case !ok, found.Machine, !i.storage.secrets.check(found.ID, r.PostFormValue("password")):
+		return "", "Unknown account or wrong password."
+	case !found.active:
+		return "", "This account is deactivated."
+	case withCode && !i.storage.secrets.checkCode(found.ID, r.PostFormValue("code")):
+		return "", "Wrong code of the second factor."
+	}
+	return found.ID, ""
 }
-
-const wrongPassword = "Unknown account or wrong password."
 
 func (i *Issuer) loginPage(provider *op.Provider) http.HandlerFunc {
 	callback := op.AuthCallbackURL(provider)
 	return func(w http.ResponseWriter, r *http.Request) {
 		f := form{Request: r.FormValue("id")}
+		f.Code = i.storage.asksForCode(f.Request)
 		if r.Method != http.MethodPost {
 			f.write(w, http.StatusOK)
 			return
 		}
-		account, ok := i.person(r)
-		if !ok {
-			f.Fault = wrongPassword
+		var account string
+		if account, f.Fault = i.person(r, f.Code); f.Fault != "" {
 			f.write(w, http.StatusUnauthorized)
 			return
 		}
-		if err := i.storage.loggedIn(f.Request, account); err != nil {
+		acr := ACRPassword
+		if f.Code {
+			acr = ACRMFA
+		}
+		if err := i.storage.loggedIn(f.Request, account, acr); err != nil {
 			f.Fault = err.Error()
 			f.write(w, http.StatusBadRequest)
 			return
@@ -93,9 +107,8 @@ func (i *Issuer) devicePage(w http.ResponseWriter, r *http.Request) {
 		f.write(w, http.StatusOK)
 		return
 	}
-	account, ok := i.person(r)
-	if !ok {
-		f.Fault = wrongPassword
+	var account string
+	if account, f.Fault = i.person(r, false); f.Fault != "" {
 		f.write(w, http.StatusUnauthorized)
 		return
 	}

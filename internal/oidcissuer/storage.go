@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,13 +16,24 @@ import (
 
 const (
 	groupsScope = "groups"
-	// passwordACR is the standard name of "by password".
-	passwordACR = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password" //nolint:gosec // the name of a method, not a password
 	// requestTime is how long somebody may take to log in.
 	requestTime = 10 * time.Minute
 )
 
-var passwordAMR = []string{"pwd"}
+// The kinds of login (acr): with a password, and with a code of a second factor
+// besides, which is asked for if a request's acr_values names it.
+const (
+	ACRPassword = "urn:waybill:acr:password" //nolint:gosec // the name of a method, not a password
+	ACRMFA      = "urn:waybill:acr:mfa"
+)
+
+// amr are the means of a kind of login.
+func amr(acr string) []string {
+	if acr == ACRMFA {
+		return []string{"pwd", "otp", "mfa"}
+	}
+	return []string{"pwd"}
+}
 
 var (
 	_ op.Storage                        = (*storage)(nil)
@@ -37,6 +49,7 @@ type storage struct {
 	audience string
 	lifetime time.Duration
 	secrets  Secrets
+	people   *people
 
 	mu      sync.Mutex
 	keys    []signingKey // the last one signs
@@ -52,6 +65,7 @@ type login struct {
 	begun    time.Time
 	code     string
 	subject  string
+	acr      string
 	at       time.Time
 }
 
@@ -59,10 +73,10 @@ type login struct {
 func (l *login) GetID() string { return l.id }
 
 // GetACR says how strong the login was.
-func (l *login) GetACR() string { return passwordACR }
+func (l *login) GetACR() string { return l.acr }
 
 // GetAMR says by what means it was made.
-func (l *login) GetAMR() []string { return passwordAMR }
+func (l *login) GetAMR() []string { return amr(l.acr) }
 
 // GetAudience is whom the tokens are for: the gateway, and the client itself.
 func (l *login) GetAudience() []string { return []string{l.audience, l.ClientID} }
@@ -102,7 +116,11 @@ type device struct {
 	state    op.DeviceAuthorizationState
 }
 
-// CreateAuthRequest begins a login.
+// needsCode tells whether a second factor was asked for.
+func (l *login) needsCode() bool { return slices.Contains(l.ACRValues, ACRMFA) }
+
+// CreateAuthRequest begins a login. There are no sessions: everybody logs in
+// every time, which is what prompt=login and any max_age ask for.
 func (s *storage) CreateAuthRequest(_ context.Context, request *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	if request.CodeChallenge == "" {
 		return nil, oidc.ErrInvalidRequest().WithDescription("this issuer demands PKCE: send a code_challenge")
@@ -122,15 +140,23 @@ func (s *storage) CreateAuthRequest(_ context.Context, request *oidc.AuthRequest
 	return l, nil
 }
 
-// loggedIn notes who logged in for an authorization request.
-func (s *storage) loggedIn(id, account string) error {
+// asksForCode tells whether the login under way wants a second factor.
+func (s *storage) asksForCode(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.logins[id]
+	return ok && l.needsCode()
+}
+
+// loggedIn notes who logged in for an authorization request, and how.
+func (s *storage) loggedIn(id, account, acr string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, ok := s.logins[id]
 	if !ok || l.Done() {
 		return errNoRequest
 	}
-	l.subject, l.at = account, time.Now()
+	l.subject, l.acr, l.at = account, acr, time.Now()
 	return nil
 }
 
@@ -217,17 +243,23 @@ func (s *storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorith
 
 // GetClientByClientID finds the people's client, or a machine account's.
 func (s *storage) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
-	if id == ClientID {
-		return client{id: id, lifetime: s.lifetime}, nil
-	}
-	if account, ok := find(id); ok && account.Machine {
-		return client{id: id, machine: true, lifetime: s.lifetime}, nil
+	switch account, ok := find(id); {
+	case id == ClientID:
+		return client{id: id, kind: tool, lifetime: s.lifetime}, nil
+	case id == WebClientID:
+		return client{id: id, kind: web, lifetime: s.lifetime}, nil
+	case ok && account.Machine:
+		return client{id: id, kind: machine, lifetime: s.lifetime}, nil
 	}
 	return nil, fmt.Errorf("no client %q", id)
 }
 
-// AuthorizeClientIDSecret checks a machine account's secret.
+// AuthorizeClientIDSecret checks the secret of a machine account or of the
+// gateway's client.
 func (s *storage) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
+	if id == WebClientID && same(s.secrets.Web, secret) {
+		return nil
+	}
 	if account, ok := find(id); !ok || !account.Machine || !s.secrets.check(id, secret) {
 		return errors.New("unknown client or wrong secret")
 	}
