@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/waybill-dev/waybill/signals"
@@ -63,6 +64,50 @@ func (p *papers) pending() int {
 		return len(p.queue) + 1
 	}
 	return len(p.queue)
+}
+
+// record adds a record and waits until it is durable.
+func (p *papers) record(ctx workflow.Context, kind signals.RecordKind, predicate any) (signals.RecordOutput, error) {
+	e := p.add(ctx, kind, predicate)
+	err := workflow.Await(ctx, func() bool { return e.done || p.broken != nil })
+	if err == nil && !e.done {
+		err = p.broken
+	}
+	return e.out, err
+}
+
+// drain waits until all that was sent is answered for, unread being what was
+// not, and all that was added is durable.
+func (p *papers) drain(ctx workflow.Context, unread func() int) error {
+	if err := workflow.Await(ctx, func() bool {
+		return p.broken != nil || p.pending() == 0 && unread() == 0
+	}); err != nil {
+		return err
+	}
+	if p.broken != nil {
+		return temporal.NewNonRetryableApplicationError(
+			"the papers can't be closed, somebody must look at the bucket: "+explain(p.broken), signals.ErrConflict, p.broken)
+	}
+	return nil
+}
+
+// seal writes the manifest of all that was recorded, after the lane's previous
+// one, and puts it into the outcome. The manifest's own copy of the outcome goes
+// without the template of the last known good, which is large.
+func (p *papers) seal(ctx workflow.Context, outcome *signals.Outcome, previous *signals.RecordRef, refused int) error {
+	brief := *outcome
+	if outcome.LKG != nil {
+		lkg := outcome.LKG.Brief()
+		brief.LKG = &lkg
+	}
+	out, err := p.record(ctx, signals.RecordManifest, signals.ManifestPredicate{
+		Outcome: brief, Count: len(p.refs), Records: p.refs, Previous: previous, Refused: refused,
+	})
+	if err != nil {
+		return err
+	}
+	outcome.Manifest = &out.Ref
+	return nil
 }
 
 // write is the coroutine that empties the queue. A record is retried until the

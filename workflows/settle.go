@@ -48,7 +48,7 @@ func (r *release) settle(end ending) (signals.Outcome, error) {
 
 // closePapers writes the manifest in the lane's turn.
 func (r *release) closePapers(ctx workflow.Context, outcome *signals.Outcome) error {
-	if err := r.drain(ctx); err != nil {
+	if err := r.papers.drain(ctx, r.unread); err != nil {
 		return err
 	}
 	grant, err := r.claim(ctx, signals.LanePapers, 0)
@@ -56,38 +56,10 @@ func (r *release) closePapers(ctx workflow.Context, outcome *signals.Outcome) er
 		return err
 	}
 	// What was refused while waiting for the turn belongs into the manifest too.
-	if err := r.drain(ctx); err != nil {
+	if err := r.papers.drain(ctx, r.unread); err != nil {
 		return err
 	}
-	brief := *outcome
-	if outcome.LKG != nil {
-		lkg := outcome.LKG.Brief()
-		brief.LKG = &lkg
-	}
-	out, err := r.record(ctx, signals.RecordManifest, signals.ManifestPredicate{
-		Outcome: brief, Count: len(r.papers.refs), Records: r.papers.refs,
-		Previous: grant.LastManifest, Refused: max(0, r.refused-refusalsRecorded),
-	})
-	if err != nil {
-		return err
-	}
-	outcome.Manifest = &out.Ref
-	return nil
-}
-
-// drain waits until all that was sent is answered for and all that was noted is
-// durable.
-func (r *release) drain(ctx workflow.Context) error {
-	if err := workflow.Await(ctx, func() bool {
-		return r.papers.broken != nil || r.papers.pending() == 0 && r.unread() == 0
-	}); err != nil {
-		return err
-	}
-	if r.papers.broken != nil {
-		return temporal.NewNonRetryableApplicationError(
-			"the papers can't be closed, somebody must look at the bucket: "+explain(r.papers.broken), signals.ErrConflict, r.papers.broken)
-	}
-	return nil
+	return r.papers.seal(ctx, outcome, grant.LastManifest, max(0, r.refused-refusalsRecorded))
 }
 
 // undoFailed gives the records that are still on their way a while, then fails

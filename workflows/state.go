@@ -154,12 +154,7 @@ const (
 // record writes one record and waits until it is durable. This is what "evidence
 // before action" means in code: a step that changes something calls it first.
 func (r *release) record(ctx workflow.Context, kind signals.RecordKind, predicate any) (signals.RecordOutput, error) {
-	e := r.papers.add(r.root, kind, predicate)
-	err := workflow.Await(ctx, func() bool { return e.done || r.papers.broken != nil })
-	if err == nil && !e.done {
-		err = r.papers.broken
-	}
-	return e.out, err
+	return r.papers.record(ctx, kind, predicate)
 }
 
 // note queues a record without waiting for it: for refusals, and on the way back.
