@@ -48,6 +48,7 @@ func good() signals.PolicyInput {
 			Digest: digest, Signatures: []signals.SignedFact{signed},
 			Provenance: &signals.Provenance{SignedFact: signed, Builder: "https://ci.example/builder", Commit: "c1"},
 			Tests:      []signals.TestResult{{SignedFact: signed, Result: "PASSED"}},
+			Source:     &signals.SourceReview{SignedFact: signed, Commit: "c1", Commits: 1, Authors: []signals.Contributor{{Email: "developer@payments.example"}}},
 		},
 		Now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
@@ -60,7 +61,7 @@ func TestDecideOnTheRealBundle(t *testing.T) {
 	require.True(t, output.Result.Allow)
 	require.Empty(t, output.Result.Reasons)
 	require.Equal(t, good().Plan.Approval, output.Result.Approvals)
-	require.Equal(t, []string{"SLSA_BUILD_LEVEL_1", "WAYBILL_SIGNED", "WAYBILL_TESTED"}, output.Result.Levels)
+	require.Equal(t, []string{"SLSA_BUILD_LEVEL_1", "WAYBILL_SIGNED", "WAYBILL_SOURCE_ATTESTED", "WAYBILL_TESTED"}, output.Result.Levels)
 	require.Equal(t, 3790*time.Second, output.Result.PermitFor.D(), "windows, waits, rollouts and the margin")
 	require.Equal(t, engine.Digest(), output.Policy)
 	want, err := json.Marshal(good())
@@ -103,6 +104,12 @@ func TestTiersOnlyGrowStricter(t *testing.T) {
 		}
 		if rapid.Bool().Draw(r, "no tests") {
 			in.Verification.Tests = nil
+		}
+		if rapid.Bool().Draw(r, "no source") {
+			in.Verification.Source = nil
+		}
+		if rapid.Bool().Draw(r, "emergency") {
+			in.Plan.BreakGlass = &signals.BreakGlassTerms{Reason: "payments are failing"}
 		}
 		in.Requester.Proven = rapid.Bool().Draw(r, "proven")
 		in.Plan.Steps[0].Weight = rapid.Int32Range(1, 100).Draw(r, "weight")
@@ -155,6 +162,22 @@ func TestDigestIsOfTheBundleAlone(t *testing.T) {
 	require.NotEqual(t, first, second)
 	put(t, dir, "waybill/more.rego", "package waybill.more\nx := 1\n")
 	require.NotEqual(t, second, load(t, dir).Digest())
+}
+
+func TestAuthorsBesideTheBundle(t *testing.T) {
+	dir := write(t, yes)
+	plain := load(t, dir)
+	require.Empty(t, plain.Authors())
+	put(t, dir, "authors.json", `{"files": {"waybill/release.rego": [{"email": "b@a.example"}], "data.json": [{"email": "a@a.example"}, {"email": "b@a.example"}]}}`)
+	engine := load(t, dir)
+	require.Equal(t, []signals.Contributor{{Email: "a@a.example"}, {Email: "b@a.example"}}, engine.Authors())
+	require.NotEqual(t, plain.Digest(), engine.Digest(), "a plan is made from them")
+	output, err := engine.Decide(t.Context(), signals.PolicyInput{})
+	require.NoError(t, err)
+	require.True(t, output.Result.Allow, "no policy sees them")
+	put(t, dir, "authors.json", `{"files": {"data.json": []}}`)
+	_, err = Load(t.Context(), dir)
+	require.ErrorContains(t, err, "authors.json: data.json has no author")
 }
 
 func TestBundlesThatAreRefused(t *testing.T) {

@@ -16,14 +16,17 @@ import (
 type bench struct {
 	keys   keyring
 	digest v1.Hash
+	commit string // what the image was built from, "" if not known
 	papers []paper
 	now    time.Time
 }
 
-// accepted is a paper that a pinned key signed.
+// accepted is a paper that a pinned key signed. Commits are those that it is
+// about.
 type accepted struct {
-	fact signals.SignedFact
-	body []byte
+	fact    signals.SignedFact
+	body    []byte
+	commits []string
 }
 
 // accept returns the papers of a kind that a key pinned for that kind signed
@@ -38,7 +41,7 @@ func (b bench) accept(ctx context.Context, k kind) (good []accepted, refusals []
 			refusals = append(refusals, fmt.Sprintf("%s: %s", k, why))
 			continue
 		}
-		good = append(good, accepted{body: p.body, fact: signals.SignedFact{KeyID: signer, Form: p.form, Predicate: p.predicate, Digest: p.digest}})
+		good = append(good, accepted{body: p.body, commits: p.commits, fact: signals.SignedFact{KeyID: signer, Form: p.form, Predicate: p.predicate, Digest: p.digest}})
 	}
 	if len(good) > 0 {
 		return good, nil
@@ -50,13 +53,22 @@ func (b bench) accept(ctx context.Context, k kind) (good []accepted, refusals []
 	return nil, slices.Compact(refusals)
 }
 
+// has tells whether there is a paper of the kind at all, by whomever.
+func (b bench) has(k kind) bool {
+	return slices.ContainsFunc(b.papers, func(p paper) bool { return p.kind == k })
+}
+
 // signer names the pinned key that signed the paper, or says why none counts.
 func (b bench) signer(ctx context.Context, k kind, p paper) (id, why string) {
+	image := &b.digest
 	if !p.about(b.digest) {
-		return "", fmt.Sprintf("expected one about %s, found one about %s", b.digest, strings.Join(p.subjects, ", "))
+		if !p.ofCommit(b.commit) {
+			return "", fmt.Sprintf("expected one about %s, found one about %s", b.digest, orNone(strings.Join(append(p.subjects, p.commits...), ", ")))
+		}
+		image = nil
 	}
 	for _, key := range b.keys[k] {
-		if p.verify(ctx, key.verifier, b.digest) != nil {
+		if p.verify(ctx, key.verifier, image) != nil {
 			continue
 		}
 		if key.valid(b.now) {
@@ -69,7 +81,7 @@ func (b bench) signer(ctx context.Context, k kind, p paper) (id, why string) {
 	}
 	for _, other := range kinds() {
 		for _, key := range b.keys[other] {
-			if other != k && p.verify(ctx, key.verifier, b.digest) == nil {
+			if other != k && p.verify(ctx, key.verifier, image) == nil {
 				return "", fmt.Sprintf("expected one by %s, found one by %s, whose key counts for %s only", b.keys.expected(k), key.ID, other)
 			}
 		}

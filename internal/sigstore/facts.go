@@ -162,8 +162,8 @@ func judgeTests(papers []accepted, commit string) (facts []signals.TestResult, r
 			refusals = append(refusals, fmt.Sprintf("tests: not an in-toto test result: %v", err))
 			continue
 		}
-		fact := signals.TestResult{SignedFact: paper.fact, Result: r.Result, Suites: slices.Concat(r.Passed, r.Warned, r.Failed), Failed: r.Failed}
-		var commits []string
+		fact := signals.TestResult{SignedFact: paper.fact, Result: r.Result, Suites: few(slices.Concat(r.Passed, r.Warned, r.Failed)), Failed: few(r.Failed)}
+		commits := slices.Clone(paper.commits)
 		for _, configuration := range r.Configuration {
 			if at := gitCommit(configuration.Digest); at != "" {
 				commits = append(commits, at)
@@ -180,7 +180,7 @@ func judgeTests(papers []accepted, commit string) (facts []signals.TestResult, r
 		case r.Result != "PASSED" && r.Result != "WARNED":
 			failed := ""
 			if len(r.Failed) > 0 {
-				failed = ": " + strings.Join(r.Failed, ", ")
+				failed = ": " + strings.Join(fact.Failed, ", ")
 			}
 			refusals = append(refusals, fmt.Sprintf("tests: expected result PASSED, found %s%s", orNone(r.Result), failed))
 		case commit != "" && fact.Commit != "" && fact.Commit != commit:
@@ -188,6 +188,18 @@ func judgeTests(papers []accepted, commit string) (facts []signals.TestResult, r
 		}
 	}
 	return facts, refusals
+}
+
+// maxNames bounds the names that are taken over from a paper: what is found goes
+// into the release's history, and a suite may have thousands of tests.
+const maxNames = 100
+
+// few is the list, cut with a word on how many more there are.
+func few(names []string) []string {
+	if len(names) <= maxNames {
+		return names
+	}
+	return append(slices.Clone(names[:maxNames]), fmt.Sprintf("and %d more", len(names)-maxNames))
 }
 
 func orNone(text string) string {

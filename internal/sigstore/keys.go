@@ -20,10 +20,14 @@ const (
 	signatureKind  kind = "signature"
 	provenanceKind kind = "provenance"
 	testsKind      kind = "tests"
+	sourceKind     kind = "source"
+	scanKind       kind = "vulnerabilities"
 )
 
 // kinds lists all kinds in the order in which they are judged.
-func kinds() []kind { return []kind{signatureKind, provenanceKind, testsKind} }
+func kinds() []kind {
+	return []kind{signatureKind, provenanceKind, testsKind, sourceKind, scanKind}
+}
 
 // key is one pinned public key, ready to verify with.
 type key struct {
@@ -45,6 +49,7 @@ func pinned(trust signals.Trust) (keyring, error) {
 	ring := keyring{}
 	for kind, set := range map[kind][]signals.PublicKey{
 		signatureKind: trust.Signature, provenanceKind: trust.Provenance, testsKind: trust.Tests,
+		sourceKind: trust.Source, scanKind: trust.Vulnerabilities,
 	} {
 		for _, public := range set {
 			parsed, err := cryptoutils.UnmarshalPEMToPublicKey([]byte(public.PEM))

@@ -31,6 +31,7 @@ const (
 const (
 	provenanceType = "https://slsa.dev/provenance/v1"
 	testResultType = "https://in-toto.io/attestation/test-result/v0.1"
+	vulnsType      = "https://in-toto.io/attestation/vulns/v0.2"
 )
 
 // simpleSigning is the critical.type of a legacy signature's payload.
@@ -46,8 +47,10 @@ type paper struct {
 	hint      string // what the signer calls its key
 	body      []byte // the in-toto predicate
 	subjects  []string
-	// verify says whether the key signed this paper and it is about the image.
-	verify func(context.Context, signature.Verifier, v1.Hash) error
+	commits   []string // subjects that are Git commits
+	// verify says whether the key signed this paper and, unless image is nil, it
+	// is about the image.
+	verify func(ctx context.Context, key signature.Verifier, image *v1.Hash) error
 }
 
 // statement is the part of an in-toto statement (v0.1 or v1) that is read.
@@ -71,6 +74,9 @@ func (p *paper) describe(payload []byte) error {
 		if hex, ok := subject.Digest["sha256"]; ok {
 			p.subjects = append(p.subjects, "sha256:"+hex)
 		}
+		if commit := gitCommit(subject.Digest); commit != "" {
+			p.commits = append(p.commits, commit)
+		}
 	}
 	switch s.PredicateType {
 	case types.CosignSignPredicateType:
@@ -79,12 +85,22 @@ func (p *paper) describe(payload []byte) error {
 		p.kind = provenanceKind
 	case testResultType:
 		p.kind = testsKind
+	case signals.SourceReviewType:
+		p.kind = sourceKind
+	case vulnsType:
+		p.kind = scanKind
 	}
 	return nil
 }
 
 // about tells whether the paper claims to be about the image.
 func (p paper) about(image v1.Hash) bool { return slices.Contains(p.subjects, image.String()) }
+
+// ofCommit tells whether the paper is a test result about the commit itself, as
+// in-toto has it: it then counts for what provenance says was built from there.
+func (p paper) ofCommit(commit string) bool {
+	return p.kind == testsKind && commit != "" && slices.Contains(p.commits, commit)
+}
 
 // offline are cosign's options for one pinned key.
 func offline(key signature.Verifier) *cosign.CheckOpts {
@@ -113,10 +129,10 @@ func legacySignature(sig oci.Signature) (paper, error) {
 	}
 	return paper{
 		kind: signatureKind, form: legacyForm, digest: signals.Digest(payload), subjects: []string{claim.Critical.Image.Digest},
-		verify: func(ctx context.Context, key signature.Verifier, image v1.Hash) error {
+		verify: func(ctx context.Context, key signature.Verifier, image *v1.Hash) error {
 			options := offline(key)
 			options.ClaimVerifier = cosign.SimpleClaimVerifier
-			_, err := cosign.VerifyImageSignature(ctx, sig, image, options)
+			_, err := cosign.VerifyImageSignature(ctx, sig, orZero(image), options)
 			return err
 		},
 	}, nil
@@ -140,10 +156,12 @@ func legacyAttestation(att oci.Signature) (paper, error) {
 	if len(envelope.Signatures) > 0 {
 		p.hint = envelope.Signatures[0].KeyID
 	}
-	p.verify = func(ctx context.Context, key signature.Verifier, image v1.Hash) error {
+	p.verify = func(ctx context.Context, key signature.Verifier, image *v1.Hash) error {
 		options := offline(key)
-		options.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
-		_, err := cosign.VerifyBlobAttestation(ctx, att, image, options)
+		if image != nil {
+			options.ClaimVerifier = cosign.IntotoSubjectClaimVerifier
+		}
+		_, err := cosign.VerifyBlobAttestation(ctx, att, orZero(image), options)
 		return err
 	}
 	if err := p.describe(payload); err != nil {
@@ -163,7 +181,7 @@ func sigstoreBundle(stored []byte) (paper, error) {
 		return paper{}, malformed{errors.New("the Sigstore bundle holds no DSSE envelope")}
 	}
 	p := paper{form: bundleForm, digest: signals.Digest(stored), hint: b.GetVerificationMaterial().GetPublicKey().GetHint()}
-	p.verify = func(_ context.Context, key signature.Verifier, image v1.Hash) error {
+	p.verify = func(_ context.Context, key signature.Verifier, image *v1.Hash) error {
 		return verifyBundle(&b, key, image)
 	}
 	if err := p.describe(envelope.GetPayload()); err != nil {
@@ -174,10 +192,14 @@ func sigstoreBundle(stored []byte) (paper, error) {
 
 // verifyBundle checks a bundle by one key. Whatever key the bundle hints at,
 // the pinned one is used.
-func verifyBundle(b *bundle.Bundle, key signature.Verifier, image v1.Hash) error {
-	digest, err := hashBytes(image)
-	if err != nil {
-		return err
+func verifyBundle(b *bundle.Bundle, key signature.Verifier, image *v1.Hash) error {
+	about := verify.WithoutArtifactUnsafe()
+	if image != nil {
+		digest, err := hashBytes(*image)
+		if err != nil {
+			return err
+		}
+		about = verify.WithArtifactDigest(image.Algorithm, digest)
 	}
 	material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) {
 		return root.NewExpiringKey(key, noTime, noTime), nil
@@ -186,8 +208,16 @@ func verifyBundle(b *bundle.Bundle, key signature.Verifier, image v1.Hash) error
 	if err != nil {
 		return err
 	}
-	_, err = verifier.Verify(b, verify.NewPolicy(verify.WithArtifactDigest(image.Algorithm, digest), verify.WithKey()))
+	_, err = verifier.Verify(b, verify.NewPolicy(about, verify.WithKey()))
 	return err
+}
+
+// orZero is the image, or no image where it doesn't matter.
+func orZero(image *v1.Hash) v1.Hash {
+	if image == nil {
+		return v1.Hash{}
+	}
+	return *image
 }
 
 // malformed marks what is stored but can't be read as what it should be: no

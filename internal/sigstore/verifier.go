@@ -34,8 +34,10 @@ func New(client *registry.Client, now func() time.Time) *Verifier {
 
 // Verify looks up and checks the papers of the artifact. Kinds of paper for
 // which in.Trust pins no key are not looked at, except signatures, which every
-// image needs; whether a kind may be left out is the policy's to say. An empty
-// in.Commit leaves commits unchecked. An error is technical (registry down,
+// image needs; whether a kind may be left out is the policy's to say. Source
+// attestations and scans may be missing although keys are pinned: then the
+// result has none, and the policy knows which tier wants them. An empty in.Commit
+// leaves commits unchecked. An error is technical (registry down,
 // timeout, a pinned key that can't be read) and may pass.
 func (v *Verifier) Verify(ctx context.Context, in signals.VerifyInput) (signals.Verification, error) {
 	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
@@ -66,7 +68,7 @@ func (v *Verifier) Verify(ctx context.Context, in signals.VerifyInput) (signals.
 // judge fills the result with what holds and with a refusal for what doesn't.
 func (v *Verifier) judge(ctx context.Context, in signals.VerifyInput, keys keyring, papers []paper, result *signals.Verification) {
 	digest, _ := v1.NewHash(in.Artifact.Digest) // name.NewDigest has parsed it
-	bench := bench{keys: keys, digest: digest, papers: papers, now: result.At}
+	bench := bench{keys: keys, digest: digest, commit: in.Commit, papers: papers, now: result.At}
 
 	signatures, why := bench.accept(ctx, signatureKind)
 	for _, s := range signatures {
@@ -78,12 +80,27 @@ func (v *Verifier) judge(ctx context.Context, in signals.VerifyInput, keys keyri
 		accepted, why := bench.accept(ctx, provenanceKind)
 		provenance, faults := judgeProvenance(accepted, in)
 		result.Provenance = provenance
+		if bench.commit == "" && provenance != nil && len(faults) == 0 {
+			bench.commit = provenance.Commit
+		}
 		result.Refusals = append(append(result.Refusals, why...), faults...)
 	}
 	if len(keys[testsKind]) > 0 {
 		accepted, why := bench.accept(ctx, testsKind)
 		tests, faults := judgeTests(accepted, in.Commit)
 		result.Tests = tests
+		result.Refusals = append(append(result.Refusals, why...), faults...)
+	}
+	if len(keys[sourceKind]) > 0 && bench.has(sourceKind) {
+		accepted, why := bench.accept(ctx, sourceKind)
+		source, faults := judgeSource(accepted, in.Source, bench.commit)
+		result.Source = source
+		result.Refusals = append(append(result.Refusals, why...), faults...)
+	}
+	if len(keys[scanKind]) > 0 && bench.has(scanKind) {
+		accepted, why := bench.accept(ctx, scanKind)
+		scans, faults := judgeScans(accepted)
+		result.Scans = scans
 		result.Refusals = append(append(result.Refusals, why...), faults...)
 	}
 }

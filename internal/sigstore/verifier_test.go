@@ -40,6 +40,7 @@ type bed struct {
 	cosign                       sigtest.Cosign
 	host                         string
 	ci, builder, tests, stranger sigtest.Key
+	source, scanner              sigtest.Key
 	serial                       atomic.Int32
 }
 
@@ -49,7 +50,7 @@ func newBed(t *testing.T) *bed {
 	require.NoError(t, err)
 	b := &bed{T: t, cosign: cosign, host: serve(t, true)}
 	dir := t.TempDir()
-	for name, key := range map[string]*sigtest.Key{"ci": &b.ci, "builder": &b.builder, "tests": &b.tests, "stranger": &b.stranger} {
+	for name, key := range map[string]*sigtest.Key{"ci": &b.ci, "builder": &b.builder, "tests": &b.tests, "stranger": &b.stranger, "source": &b.source, "scanner": &b.scanner} {
 		*key, err = cosign.GenerateKey(t.Context(), dir, name)
 		require.NoError(t, err)
 	}
@@ -87,11 +88,22 @@ func (b *bed) tested(a signals.Artifact, key sigtest.Key, form sigtest.Form, com
 	require.NoError(b, b.cosign.Attest(b.Context(), a.Reference(), key, form, sigtest.TestResultType, sigtest.TestResult(source, commit, result)))
 }
 
+func (b *bed) reviewed(a signals.Artifact, key sigtest.Key, form sigtest.Form, commit string) {
+	predicate := sigtest.SourceReview(source, commit, "developer@payments.example", "release-lead@payments.example")
+	require.NoError(b, b.cosign.Attest(b.Context(), a.Reference(), key, form, sigtest.SourceType, predicate))
+}
+
+func (b *bed) scanned(a signals.Artifact, key sigtest.Key, form sigtest.Form, predicate any) {
+	require.NoError(b, b.cosign.Attest(b.Context(), a.Reference(), key, form, sigtest.VulnsType, predicate))
+}
+
 func (b *bed) good(form sigtest.Form) signals.Artifact {
 	a := b.image()
 	b.sign(a, b.ci, form)
 	b.provenance(a, b.builder, form, source, commit, builder)
 	b.tested(a, b.tests, form, commit, "PASSED")
+	b.reviewed(a, b.source, form, commit)
+	b.scanned(a, b.scanner, form, sigtest.Vulns("HIGH", "LOW", "LOW"))
 	return a
 }
 
@@ -107,6 +119,7 @@ func (b *bed) input(a signals.Artifact) signals.VerifyInput {
 		Signature:  []signals.PublicKey{b.key("payments-ci", b.ci)},
 		Provenance: []signals.PublicKey{b.key("builder", b.builder)},
 		Tests:      []signals.PublicKey{b.key("tests", b.tests)},
+		Source:     []signals.PublicKey{b.key("source", b.source)}, Vulnerabilities: []signals.PublicKey{b.key("scanner", b.scanner)},
 	}}
 }
 
@@ -145,7 +158,16 @@ func TestGoodPapersInEveryForm(t *testing.T) {
 				require.Equal(t, "tests", result.Tests[0].KeyID)
 				require.Equal(t, "PASSED", result.Tests[0].Result)
 				require.Equal(t, []string{"unit", "integration"}, result.Tests[0].Suites)
-				for _, stored := range []string{result.Signatures[0].Digest, result.Provenance.Digest, result.Tests[0].Digest} {
+				require.Equal(t, "source", result.Source.KeyID)
+				require.Equal(t, commit, result.Source.Commit)
+				require.Equal(t, []signals.Contributor{{Email: "developer@payments.example"}}, result.Source.Authors)
+				require.Equal(t, []signals.Contributor{{Email: "release-lead@payments.example"}}, result.Source.Reviewers)
+				require.Len(t, result.Scans, 1)
+				require.Equal(t, "scanner", result.Scans[0].KeyID)
+				require.Equal(t, map[string]int{"HIGH": 1, "LOW": 2}, result.Scans[0].Found)
+				for _, stored := range []string{
+					result.Signatures[0].Digest, result.Provenance.Digest, result.Tests[0].Digest, result.Source.Digest, result.Scans[0].Digest,
+				} {
 					require.Equal(t, stored, b.blobDigest(a, stored), "the digest finds the stored bytes")
 				}
 			})
@@ -194,7 +216,7 @@ func TestFallbackTagCountsBesideTheAPI(t *testing.T) {
 
 	referrers, err := verifier().referrers(t.Context(), at)
 	require.NoError(t, err)
-	require.Len(t, referrers, 3)
+	require.Len(t, referrers, 5)
 	index := mutate.IndexMediaType(empty.Index, mediatypes.OCIImageIndex)
 	for _, referrer := range referrers {
 		stored, err := verifier().bundleBytes(t.Context(), at.Context().Digest(referrer.String()))
@@ -252,6 +274,21 @@ func TestRefusals(t *testing.T) {
 			},
 			"tests of another commit": {func(a signals.Artifact) { b.tested(a, b.tests, form, otherCommit, "PASSED") },
 				testsKind, []string{"tests: expected a result for commit " + commit + ", found one for " + otherCommit}},
+			"no source": {func(signals.Artifact) {}, sourceKind, nil},
+			"no scan":   {func(signals.Artifact) {}, scanKind, nil},
+			"source of another commit": {func(a signals.Artifact) { b.reviewed(a, b.source, form, otherCommit) },
+				sourceKind, []string{"source: expected commit " + commit + ", found " + otherCommit}},
+			// Threat 13 again: who tests or builds must not say who wrote it.
+			"source signed by the builder": {func(a signals.Artifact) { b.reviewed(a, b.builder, form, commit) },
+				sourceKind, []string{"source: expected one by source, found one by builder, whose key counts for provenance only"}},
+			"source signed by a stranger": {func(a signals.Artifact) { b.reviewed(a, b.stranger, form, commit) },
+				sourceKind, []string{"source: expected one by source, found one that no pinned key verifies"}},
+			"provenance signed by the source key": {func(a signals.Artifact) { b.provenance(a, b.source, form, source, commit, builder) },
+				provenanceKind, []string{"provenance: expected one by builder, found one by source, whose key counts for source only"}},
+			"scan signed by the tests' key": {func(a signals.Artifact) { b.scanned(a, b.tests, form, sigtest.Vulns()) },
+				scanKind, []string{"vulnerabilities: expected one by scanner, found one by tests, whose key counts for tests only"}},
+			"scan out of form": {func(a signals.Artifact) { b.scanned(a, b.scanner, form, map[string]any{"scanner": map[string]any{}}) },
+				scanKind, []string{"vulnerabilities: not an in-toto vulnerability attestation v0.2: scanner.uri is missing"}},
 			"tests that failed": {func(a signals.Artifact) { b.tested(a, b.tests, form, commit, "FAILED") },
 				testsKind, []string{"tests: expected result PASSED, found FAILED: integration"}},
 		} {
@@ -281,7 +318,7 @@ func TestPapersOfAnotherImage(t *testing.T) {
 		b.copyTag(theirs, strings.Replace(theirs.Digest, ":", "-", 1)+suffix, strings.Replace(mine.Digest, ":", "-", 1)+suffix)
 	}
 	about := fmt.Sprintf("expected one about %s, found one about %s", mine.Digest, theirs.Digest)
-	require.Equal(t, []string{"signature: " + about, "provenance: " + about, "tests: " + about}, b.verify(b.input(mine)).Refusals)
+	require.Equal(t, []string{"signature: " + about, "provenance: " + about, "tests: " + about, "source: " + about, "vulnerabilities: " + about}, b.verify(b.input(mine)).Refusals)
 }
 
 // Bundles of another image, listed for this one by the fallback tag.
@@ -291,7 +328,7 @@ func TestBundlesOfAnotherImage(t *testing.T) {
 	theirs, mine := b.good(sigtest.Bundle), b.image()
 	b.copyTag(theirs, strings.Replace(theirs.Digest, ":", "-", 1), strings.Replace(mine.Digest, ":", "-", 1))
 	about := fmt.Sprintf("expected one about %s, found one about %s", mine.Digest, theirs.Digest)
-	require.Equal(t, []string{"signature: " + about, "provenance: " + about, "tests: " + about}, b.verify(b.input(mine)).Refusals)
+	require.Equal(t, []string{"signature: " + about, "provenance: " + about, "tests: " + about, "source: " + about, "vulnerabilities: " + about}, b.verify(b.input(mine)).Refusals)
 }
 
 func (b *bed) copyTag(a signals.Artifact, from, to string) {

@@ -73,9 +73,30 @@ deny contains reason("tests-failed", message) if {
 	message := sprintf("a test result says %q", [test.result])
 }
 
+source := input.verification.source if is_object(input.verification.source)
+
+# Without knowing who made the change nobody can be kept from approving their own.
+deny contains reason("source", message) if {
+	"source" in tier.papers
+	not source
+	message := sprintf("tier %s wants a source attestation by a pinned key, which says who wrote, committed and merged the change; make it in the build with: waybill attest source", [tier_key])
+}
+
+deny contains reason("source-commit", message) if {
+	found := source.commit
+	found != input.plan.request.commit
+	message := sprintf("the source attestation is about commit %q, the request asks for %s", [found, input.plan.request.commit])
+}
+
+deny contains reason("source-authors", "the source attestation names no author, so nobody could be kept from approving their own change; make it anew with: waybill attest source") if {
+	count(list(source, "authors")) == 0
+}
+
 # The properties that hold of the artifact, for the permit.
 levels contains "WAYBILL_SIGNED" if count(signatures) > 0
 
 levels contains "SLSA_BUILD_LEVEL_1" if input.verification.provenance
 
 levels contains "WAYBILL_TESTED" if count(passed) > 0
+
+levels contains "WAYBILL_SOURCE_ATTESTED" if source

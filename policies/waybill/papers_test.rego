@@ -80,10 +80,41 @@ test_failed_tests_stand_against_the_image if {
 	fixture.rules(document) == {"tests-failed"}
 }
 
+test_source_is_wanted_at_tier_2 if {
+	every document in [fixture.without("/verification/source"), fixture.changed("/verification/source", null)] {
+		fixture.rules(document) == {"source"}
+		every n in [0, 1] {
+			fixture.rules(json.patch(document, [{"op": "add", "path": "/plan/tier", "value": n}])) == set()
+		}
+	}
+	some message in fixture.messages(fixture.without("/verification/source"))
+	contains(message, "make it in the build with: waybill attest source")
+}
+
+test_source_is_of_the_requested_commit if {
+	every n in [0, 1, 2] {
+		document := json.patch(fixture.at_tier(n), [{"op": "replace", "path": "/verification/source/commit", "value": "c2"}])
+		fixture.rules(document) == {"source-commit"}
+	}
+	`the source attestation is about commit "c2", the request asks for c1` in fixture.messages(fixture.changed("/verification/source/commit", "c2"))
+}
+
+test_source_names_its_authors if {
+	fixture.rules(fixture.changed("/verification/source/authors", [])) == {"source-authors"}
+	fixture.rules(fixture.changed("/verification/source/authors", null)) == {"source-authors"}
+	fixture.rules(fixture.without("/verification/source/authors")) == {"source-authors"}
+}
+
+# What a scan found is recorded and shown; a threshold is a policy of its own.
+test_scans_are_not_judged if {
+	fixture.rules(fixture.changed("/verification/scans", [{"found": {"CRITICAL": 7}}])) == set()
+}
+
 test_levels_are_what_holds if {
 	bare := json.patch(fixture.good, [
 		{"op": "remove", "path": "/verification/provenance"},
 		{"op": "remove", "path": "/verification/tests"},
+		{"op": "remove", "path": "/verification/source"},
 		{"op": "remove", "path": "/verification/signatures"},
 	])
 	none := release.levels with input as bare

@@ -35,6 +35,7 @@ good := {
 		"signatures": [{"keyId": "ci"}],
 		"provenance": {"builder": "https://ci.example/builder", "commit": "c1"},
 		"tests": [{"result": "PASSED"}],
+		"source": {"repository": "https://git.example/app", "commit": "c1", "authors": [{"email": "developer@payments.example"}]},
 	},
 }
 
@@ -64,7 +65,7 @@ test_good_release_is_allowed if {
 		"allow": true,
 		"reasons": [],
 		"approvals": good.plan.approval,
-		"levels": ["SLSA_BUILD_LEVEL_1", "WAYBILL_SIGNED", "WAYBILL_TESTED"],
+		"levels": ["SLSA_BUILD_LEVEL_1", "WAYBILL_SIGNED", "WAYBILL_SOURCE_ATTESTED", "WAYBILL_TESTED"],
 		# 10 s + 2 × 30 s + 60 s of windows, 40 min of waits, 3 × 2 min of rollouts, 1 h of margin
 		"permitFor": "6490s",
 	}
