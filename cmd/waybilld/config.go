@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +28,8 @@ type Config struct {
 	Clusters []ClusterConfig `json:"clusters"`
 	Notary   NotaryConfig    `json:"notary"`
 	Gateway  GatewayConfig   `json:"gateway"`
+	// Directory is where people are looked up; none if it has no URL.
+	Directory DirectoryConfig `json:"directory"`
 }
 
 // TemporalConfig says where the Temporal server's frontend is.
@@ -48,10 +49,26 @@ type TrustConfig struct {
 	Evidence []KeyConfig `json:"evidence"`
 }
 
-// KeyConfig is one public key: PublicKey is the path of a PEM file.
+// KeyConfig is one public key: PublicKey is the path of a PEM file. Signatures by
+// it count from NotBefore until NotAfter; an end that is left out is open.
 type KeyConfig struct {
-	ID        string `json:"id"`
-	PublicKey string `json:"publicKey"`
+	ID        string    `json:"id"`
+	PublicKey string    `json:"publicKey"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+}
+
+// DirectoryConfig is the company's directory, a SCIM 2.0 service that lists the
+// subjects of Issuer. Token is the path of a file with a bearer token.
+type DirectoryConfig struct {
+	URL    string `json:"url"`
+	Token  string `json:"token"`
+	Issuer string `json:"issuer"`
+	// Subject is the attribute that holds the subject: externalId (as if empty),
+	// id or userName.
+	Subject string `json:"subject"`
+	// Cache is how long an answer counts; a minute if 0.
+	Cache signals.Duration `json:"cache"`
 }
 
 // ClusterConfig is one cluster that a deploy role serves. Kubeconfig is a path,
@@ -77,33 +94,6 @@ type NotaryConfig struct {
 	// "tier2") or "default". A record does not carry its tier, so that all are
 	// locked for the longest of these.
 	Retention map[string]signals.Duration `json:"retention"`
-}
-
-// GatewayConfig is the HTTP API, its signing key and whom it believes.
-type GatewayConfig struct {
-	Listen    string         `json:"listen"`
-	PublicURL string         `json:"publicURL"`
-	KeyID     string         `json:"keyID"`
-	Key       string         `json:"key"` // path of a PKCS #8 PEM file
-	Issuers   []IssuerConfig `json:"issuers"`
-	// Operators are the groups whose members may abort any release; a release's
-	// own requester may always abort it.
-	Operators []string `json:"operators"`
-	// Docs serves a page for trying out the API at /docs. It loads scripts from
-	// elsewhere, so it is off unless asked for.
-	Docs bool `json:"docs"`
-}
-
-// IssuerConfig is one OpenID Connect issuer.
-type IssuerConfig struct {
-	URL      string `json:"url"`
-	Audience string `json:"audience"`
-	// GroupsClaim is the claim that lists groups, "groups" if empty.
-	GroupsClaim string `json:"groupsClaim"`
-	// ClientID is the public client that `waybill login` uses, "waybill-cli" if
-	// empty, and Scopes what it asks for.
-	ClientID string   `json:"clientID"`
-	Scopes   []string `json:"scopes"`
 }
 
 // Role is a part of the daemon's work that runs with its own credentials.
@@ -140,20 +130,12 @@ func (c *Config) fill() {
 	if c.Temporal.Namespace == "" {
 		c.Temporal.Namespace = "default"
 	}
-	for i := range c.Gateway.Issuers {
-		issuer := &c.Gateway.Issuers[i]
-		if issuer.ClientID == "" {
-			issuer.ClientID = "waybill-cli"
-		}
-		if len(issuer.Scopes) == 0 {
-			issuer.Scopes = []string{"openid", "profile", "email", "groups"}
-		}
-	}
+	c.Gateway.fill()
 }
 
 // resolve makes every path absolute.
 func (c *Config) resolve(dir string) {
-	paths := []*string{&c.Catalog, &c.Policies, &c.Notary.Key, &c.Gateway.Key}
+	paths := append([]*string{&c.Catalog, &c.Policies, &c.Notary.Key, &c.Directory.Token}, c.Gateway.paths()...)
 	for i := range c.Trust.Gateway {
 		paths = append(paths, &c.Trust.Gateway[i].PublicKey)
 	}
@@ -173,6 +155,7 @@ func (c *Config) resolve(dir string) {
 func (c *Config) check(roles []Role) error {
 	f := &faults{}
 	f.need(c.Temporal.Address, "temporal.address", "the frontend's host:port")
+	c.Directory.check(f)
 	for _, role := range roles {
 		switch role {
 		case RoleRelease:
@@ -182,7 +165,7 @@ func (c *Config) check(roles []Role) error {
 		case RoleNotary:
 			c.checkNotary(f)
 		case RoleGateway:
-			c.checkGateway(f)
+			c.Gateway.check(f, c.Directory)
 		default:
 			f.add("role %q is unknown; known: release, deploy, notary", role)
 		}
@@ -237,20 +220,13 @@ func (c *Config) checkNotary(f *faults) {
 	}
 }
 
-func (c *Config) checkGateway(f *faults) {
-	g := c.Gateway
-	f.need(g.Listen, "gateway.listen", "the host:port that the API listens on")
-	f.url(g.PublicURL, "gateway.publicURL")
-	f.need(g.KeyID, "gateway.keyID", "the id that plans pin the gateway's key by")
-	f.need(g.Key, "gateway.key", "the gateway's signing key")
-	if len(g.Issuers) == 0 {
-		f.add("gateway.issuers: want at least one, or nobody can be authenticated")
+func (d DirectoryConfig) check(f *faults) {
+	if d == (DirectoryConfig{}) {
+		return
 	}
-	for i, issuer := range g.Issuers {
-		at := fmt.Sprintf("gateway.issuers[%d].", i)
-		f.url(issuer.URL, at+"url")
-		f.need(issuer.Audience, at+"audience", "what tokens must name in \"aud\"")
-	}
+	f.url(d.URL, "directory.url")
+	f.need(d.Token, "directory.token", "the path of a file with the directory's bearer token")
+	f.url(d.Issuer, "directory.issuer")
 }
 
 // retention is how long each record is locked.
@@ -260,42 +236,4 @@ func (c *Config) retention() time.Duration {
 		longest = max(longest, d)
 	}
 	return longest.D()
-}
-
-// faults collects what is wrong with a configuration.
-type faults struct{ list []error }
-
-func (f *faults) add(format string, args ...any) {
-	f.list = append(f.list, fmt.Errorf(format, args...))
-}
-
-func (f *faults) need(value, field, what string) {
-	if value == "" {
-		f.add("%s: missing; want %s", field, what)
-	}
-}
-
-func (f *faults) url(value, field string) {
-	u, err := url.Parse(value)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		f.add("%s %q: want an http or https URL", field, value)
-	}
-}
-
-func (f *faults) keys(field string, keys []KeyConfig) {
-	if len(keys) == 0 {
-		f.add("%s: want at least one public key", field)
-	}
-	for i, k := range keys {
-		f.need(k.ID, fmt.Sprintf("%s[%d].id", field, i), "the key's id")
-		f.need(k.PublicKey, fmt.Sprintf("%s[%d].publicKey", field, i), "the path of a PEM file")
-	}
-}
-
-func join(roles []Role) string {
-	names := make([]string, len(roles))
-	for i, r := range roles {
-		names[i] = string(r)
-	}
-	return strings.Join(names, ", ")
 }

@@ -156,7 +156,7 @@ func (p *parts) checkBucket(ctx context.Context, bucket *objectlock.Writer) {
 func publicKeys(list []KeyConfig) ([]signals.PublicKey, error) {
 	var keys []signals.PublicKey
 	for _, k := range list {
-		key, err := auth.LoadPublicKey(k.ID, k.PublicKey)
+		key, err := auth.LoadPublicKeyWithin(k.ID, k.PublicKey, k.NotBefore, k.NotAfter)
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,17 +35,35 @@ type desk struct {
 	*apitest.Gateway
 	t      *testing.T
 	issuer *authtest.Issuer
-	log    *bytes.Buffer
+	log    *logBuffer
 }
 
-func open(t *testing.T) *desk {
+// logBuffer can be read while the gateway writes to it.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func open(t *testing.T) *desk { return openWith(t, apitest.Options{}) }
+
+func openWith(t *testing.T, o apitest.Options) *desk {
 	t.Helper()
-	issuer := authtest.Start(t)
-	log := &bytes.Buffer{}
-	return &desk{
-		t: t, issuer: issuer, log: log,
-		Gateway: apitest.Start(t, apitest.Options{Issuer: issuer.URL, Log: slog.New(slog.NewJSONHandler(log, nil))}),
-	}
+	d := &desk{t: t, issuer: authtest.Start(t), log: &logBuffer{}}
+	o.Issuer, o.Log = d.issuer.URL, slog.New(slog.NewJSONHandler(d.log, nil))
+	d.Gateway = apitest.Start(t, o)
+	return d
 }
 
 func (d *desk) token(who string) string {
@@ -57,12 +76,21 @@ func (d *desk) token(who string) string {
 // call sends body as who ("" for nobody) and decodes the answer into out.
 func (d *desk) call(who, method, path, body string, out any) int {
 	d.t.Helper()
+	return d.callWith(nil, who, method, path, body, out)
+}
+
+// callWith does so with more headers.
+func (d *desk) callWith(headers map[string]string, who, method, path, body string, out any) int {
+	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.t.Context(), method, d.URL+path, strings.NewReader(body))
 	require.NoError(d.t, err)
 	if who != "" {
 		req.Header.Set("Authorization", "Bearer "+d.token(who))
 	}
 	req.Header.Set("Content-Type", "application/json")
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(d.t, err)
 	defer func() { _ = res.Body.Close() }()
@@ -194,13 +222,14 @@ func TestDecisionsAreRefusedWithTheRightStatus(t *testing.T) {
 		status    int
 		says      string
 	}{
-		"another plan":  {"release-lead", `{"decision":"approve","reason":"ok","planDigest":"` + other + `"}`, 409, "not the " + other},
-		"no digest":     {"release-lead", `{"decision":"approve","reason":"ok"}`, 422, "validation"},
-		"no reason":     {"release-lead", `{"decision":"approve","reason":"","planDigest":"` + good + `"}`, 422, "validation"},
-		"no decision":   {"release-lead", `{"decision":"maybe","reason":"ok","planDigest":"` + good + `"}`, 422, "validation"},
-		"unknown field": {"release-lead", `{"decision":"approve","reason":"ok","planDigest":"` + good + `","as":"risk"}`, 422, "validation"},
-		"not in group":  {"developer", `{"decision":"approve","reason":"ok","planDigest":"` + good + `"}`, 403, "not in payments-leads"},
-		"nobody":        {"", `{"decision":"approve","reason":"ok","planDigest":"` + good + `"}`, 401, "waybill login"},
+		"another plan":    {"release-lead", `{"decision":"approve","reason":"ok","planDigest":"` + other + `"}`, 409, "not the " + other},
+		"no digest":       {"release-lead", `{"decision":"approve","reason":"ok"}`, 422, "validation"},
+		"no reason":       {"release-lead", `{"decision":"approve","reason":"","planDigest":"` + good + `"}`, 422, "validation"},
+		"no such command": {"on-call", `{"decision":"approve","reason":"ok","planDigest":"` + good + `","command":"` + strings.Repeat("x", 200) + `"}`, 422, "validation"},
+		"no decision":     {"release-lead", `{"decision":"maybe","reason":"ok","planDigest":"` + good + `"}`, 422, "validation"},
+		"unknown field":   {"release-lead", `{"decision":"approve","reason":"ok","planDigest":"` + good + `","as":"risk"}`, 422, "validation"},
+		"not in group":    {"developer", `{"decision":"approve","reason":"ok","planDigest":"` + good + `"}`, 403, "not in payments-leads"},
+		"nobody":          {"", `{"decision":"approve","reason":"ok","planDigest":"` + good + `"}`, 401, "waybill login"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var problem wire.Problem

@@ -1,84 +1,55 @@
 package api
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
+	"net/url"
 
 	"github.com/danielgtaylor/huma/v2"
-	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
-	"github.com/waybill-dev/waybill/signals"
+	"github.com/waybill-dev/waybill/internal/api/wire"
+	"github.com/waybill-dev/waybill/internal/desk"
 )
 
-// refusals maps the types of errors that a release answers with to HTTP.
-var refusals = map[string]int{
-	signals.ErrBadRequest: http.StatusUnprocessableEntity,
-	signals.ErrUntrusted:  http.StatusForbidden,
-	signals.ErrNotAllowed: http.StatusForbidden,
-	signals.ErrRefused:    http.StatusForbidden,
-	signals.ErrNotNow:     http.StatusConflict,
-	signals.ErrConflict:   http.StatusConflict,
-	signals.ErrReset:      http.StatusConflict,
-}
-
-// problem turns an error of Temporal, or of a workflow through Temporal, into
-// an answer. what says what was attempted, for the text.
-func problem(err error, what string) error {
-	if refused, ok := errors.AsType[*temporal.ApplicationError](err); ok {
-		status, known := refusals[refused.Type()]
-		if !known {
-			status = http.StatusInternalServerError
-		}
-		return huma.NewError(status, refused.Message())
-	}
-	return huma.NewError(statusOf(err), fmt.Sprintf("%s: %s", what, explain(err)))
+// statuses gives each kind of a desk's errors its HTTP status.
+var statuses = []struct {
+	kind   error
+	status int
+}{
+	{desk.ErrInvalid, http.StatusUnprocessableEntity},
+	{desk.ErrStepUp, http.StatusForbidden},
+	{desk.ErrNotAllowed, http.StatusForbidden},
+	{desk.ErrNotFound, http.StatusNotFound},
+	{desk.ErrReplayed, http.StatusConflict},
+	{desk.ErrConflict, http.StatusConflict},
+	{desk.ErrEnded, http.StatusConflict},
+	{desk.ErrNoAnswer, http.StatusServiceUnavailable},
 }
 
 func statusOf(err error) int {
-	switch {
-	case is[*serviceerror.NotFound](err):
-		return http.StatusNotFound
-	case is[*serviceerror.WorkflowExecutionAlreadyStarted](err):
-		return http.StatusConflict
-	case is[*serviceerror.InvalidArgument](err):
-		return http.StatusBadRequest
-	case noAnswer(err):
-		return http.StatusServiceUnavailable
+	for _, s := range statuses {
+		if errors.Is(err, s.kind) {
+			return s.status
+		}
 	}
 	return http.StatusInternalServerError
 }
 
-// noAnswer tells errors after which asking again later makes sense: no server,
-// no worker, or none in time.
-func noAnswer(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		is[*serviceerror.Unavailable](err) || is[*serviceerror.DeadlineExceeded](err) ||
-		is[*serviceerror.Canceled](err) || is[*serviceerror.ResourceExhausted](err) ||
-		is[*serviceerror.WorkflowNotReady](err) || is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err) ||
-		// "no poller seen for task queue recently, worker may be down"
-		is[*serviceerror.FailedPrecondition](err)
-}
+// problem turns an error of the desk into an answer.
+func problem(err error) error { return huma.NewError(statusOf(err), desk.Explain(err)) }
 
-func explain(err error) string {
+// problemWith is the answer about a message to a release: it says where a
+// decision can be made that asks for a fresh login.
+func (s *server) problemWith(err error, release string) error {
+	out := &huma.ErrorModel{Status: statusOf(err), Title: http.StatusText(statusOf(err)), Detail: desk.Explain(err)}
 	switch {
-	case is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err), errors.Is(err, context.DeadlineExceeded), is[*serviceerror.DeadlineExceeded](err):
-		return "no worker answered in time; is a worker of the release role running?"
-	case is[*serviceerror.FailedPrecondition](err) && strings.Contains(err.Error(), "poller"):
-		return "no worker of the release role is running"
-	case is[*serviceerror.Unavailable](err):
-		return "Temporal can't be reached: " + err.Error()
+	case errors.Is(err, desk.ErrStepUp) && s.PublicURL != "":
+		out.Type = wire.StepUpProblem
+		out.Instance = s.PublicURL + "/decide/" + url.PathEscape(release)
+	case errors.Is(err, desk.ErrReplayed):
+		out.Type = wire.ReplayedProblem
 	}
-	return err.Error()
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
+	return out
 }
 
 // invalid lists each fault of a request by itself.

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -13,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/waybill-dev/waybill/internal/auth"
+	"github.com/waybill-dev/waybill/internal/desk"
+	"github.com/waybill-dev/waybill/signals"
 )
 
 const bearer = "bearer"
@@ -63,20 +67,61 @@ func (s *server) authenticate(api huma.API) func(huma.Context, func(huma.Context
 			refuse(ctx, http.StatusServiceUnavailable, err.Error())
 			return
 		case err != nil:
+			s.Desk.Refuse(desk.Refusal{
+				What: "token", Channel: channel(ctx), Reasons: []string{err.Error()}, Claimed: claimed(token),
+				Remote: ctx.RemoteAddr(), About: ctx.Param("release"), Message: signals.Digest([]byte(token)),
+			})
 			refuse(ctx, http.StatusUnauthorized, err.Error())
 			return
 		}
-		id.Authn.Channel = "api"
-		if strings.HasPrefix(ctx.Header("User-Agent"), "waybill/") {
-			id.Authn.Channel = "cli"
-		}
+		id.Authn.Channel = channel(ctx)
 		seen.subject = id.Subject.Key()
+		if wait, ok := s.perSubject.allow(seen.subject, s.Now()); !ok {
+			ctx.SetHeader("Retry-After", retryAfter(wait))
+			refuse(ctx, http.StatusTooManyRequests, id.Subject.Display()+" asks too often; slow down")
+			return
+		}
 		next(huma.WithValue(ctx, identityKey, id))
 	}
 }
 
-// observe logs and counts every request. Neither headers nor query strings are
-// logged, so that no token ever is.
+// claimed is whom a token that was refused says that it speaks for, as far as it
+// can be read. Nothing is believed of it.
+func claimed(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	body, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Issuer  string `json:"iss"`
+		Subject string `json:"sub"`
+	}
+	if err != nil || json.Unmarshal(body, &claims) != nil {
+		return ""
+	}
+	return claims.Issuer + "#" + claims.Subject
+}
+
+func channel(ctx huma.Context) string {
+	if strings.HasPrefix(ctx.Header("User-Agent"), "waybill/") {
+		return "cli"
+	}
+	return "api"
+}
+
+// named tells the access log what a handler beside the API serves.
+func named(path string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if seen, ok := r.Context().Value(callKey).(*call); ok {
+			seen.operation = strings.Trim(path, "/")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// observe logs and counts every request, under the address that it came from.
+// Neither headers nor query strings are logged, so that no token ever is.
 func (s *server) observe(next http.Handler) http.Handler {
 	duration := promauto.With(s.Metrics).NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "waybill_gateway_request_duration_seconds",
@@ -85,6 +130,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 	}, []string{"operation", "status"})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
+		r.RemoteAddr = remote(r, s.Proxies)
 		seen := &call{operation: "other"}
 		out := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), callKey, seen)))

@@ -5,29 +5,23 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/internal/auth"
+	"github.com/waybill-dev/waybill/internal/desk"
 	"github.com/waybill-dev/waybill/signals"
 )
 
-// Temporal is what the gateway needs of a Temporal client.
+// Temporal is what the gateway itself needs of a Temporal client.
 type Temporal interface {
-	ExecuteWorkflow(ctx context.Context, options client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error)
-	GetWorkflow(ctx context.Context, id, run string) client.WorkflowRun
-	DescribeWorkflowExecution(ctx context.Context, id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
-	QueryWorkflow(ctx context.Context, id, run, query string, args ...any) (converter.EncodedValue, error)
-	UpdateWorkflow(ctx context.Context, options client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error)
-	ListWorkflow(ctx context.Context, request *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	CheckHealth(ctx context.Context, request *client.CheckHealthRequest) (*client.CheckHealthResponse, error)
 }
 
@@ -36,40 +30,50 @@ type Tokens interface {
 	Verify(ctx context.Context, token string) (auth.Identity, error)
 }
 
-// Signer signs statements as DSSE envelopes.
-type Signer interface {
-	Sign(payloadType string, payload any) (signals.Envelope, error)
-}
-
 // Options is what a gateway is made of.
 type Options struct {
+	Desk      *desk.Desk
 	Temporal  Temporal
-	Namespace string // of Temporal, for lists
 	Tokens    Tokens
-	Signer    Signer
 	Login     wire.Login // told to clients that want to log in
-	Operators []string   // groups whose members may command any release
+	PublicURL string     // of the page where decisions are made
 	Docs      bool       // serve a page for trying out the API at /docs
 	Version   string
-	Now       func() time.Time
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	Rates     Rates
+	// Proxies are the networks of the reverse proxies in front of the gateway,
+	// whose word on whom they speak for is taken.
+	Proxies []netip.Prefix
+	// Others are served beside the API, by their path's first part: "/slack/",
+	// "/decide/".
+	Others  map[string]Other
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
 }
 
-// Bounds of the calls to Temporal. A query waits for a worker; an answer that
-// takes longer than a person would wait is no answer.
-const (
-	callTimeout   = 5 * time.Second
-	updateTimeout = 10 * time.Second
-	maxWait       = time.Minute
-)
+// Other is a handler beside the API. One that is unlimited has callers that are
+// many people at one address, and authenticates each call by itself.
+type Other struct {
+	http.Handler
+	Unlimited bool
+}
 
-type server struct{ Options }
+// maxBody bounds every body, in bytes; operations have smaller bounds.
+const maxBody = 1 << 20
+
+// readyTimeout bounds the question whether Temporal can be reached.
+const readyTimeout = 5 * time.Second
+
+type server struct {
+	Options
+	perSubject, perAddress *limiter
+}
 
 // New builds the gateway's handler: the API under /v1, its description at
-// /openapi.json, and /healthz and /readyz for the platform.
+// /openapi.json, /healthz and /readyz for the platform, and what else is served
+// beside them.
 func New(o Options) http.Handler {
-	s := &server{o}
+	s := &server{Options: o, perSubject: newLimiter(o.Rates.Subject), perAddress: newLimiter(o.Rates.Address)}
 	mux := http.NewServeMux()
 	api := humago.New(mux, describe(o))
 	api.UseMiddleware(s.authenticate(api))
@@ -77,9 +81,18 @@ func New(o Options) http.Handler {
 	s.registerMessages(api)
 	s.registerLanes(api)
 	s.registerIdentity(api)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	mux.HandleFunc("GET /readyz", s.ready)
-	return s.observe(mux)
+	outer := http.NewServeMux()
+	outer.Handle("/", s.limitAddress(mux))
+	for path, other := range o.Others {
+		handler := named(path, other.Handler)
+		if !other.Unlimited {
+			handler = s.limitAddress(handler)
+		}
+		outer.Handle(path, handler)
+	}
+	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	outer.HandleFunc("GET /readyz", s.ready)
+	return s.observe(http.MaxBytesHandler(outer, maxBody))
 }
 
 // describe is the API's description and how Go types appear in it.
@@ -103,7 +116,7 @@ func describe(o Options) huma.Config {
 
 // ready answers whether the gateway can do its work, which is to reach Temporal.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	if _, err := s.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err != nil {
 		http.Error(w, "Temporal can't be reached: "+err.Error(), http.StatusServiceUnavailable)

@@ -202,7 +202,7 @@ func (j *journal) send(ctx context.Context, c counted) error {
 			ID: signals.JournalID, TaskQueue: signals.ReleaseQueue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 			StaticSummary:         "what was refused at the gateway, and commands to lanes",
-		}, signals.JournalWorkflow)
+		}, signals.JournalWorkflow, signals.JournalInput{})
 	return err
 }
 

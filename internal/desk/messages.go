@@ -2,23 +2,14 @@ package desk
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
-	enums "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
-	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/internal/auth"
 	"github.com/waybill-dev/waybill/signals"
 )
-
-// messageValidity is how long a signed decision or command may take to arrive.
-const messageValidity = 15 * time.Minute
 
 // maxFreeze bounds how far ahead a freeze's end can lie.
 const maxFreeze = 366 * 24 * time.Hour
@@ -67,7 +58,13 @@ type LaneCommand struct {
 // Decide signs a decision on exactly the plan that was read and hands it to the
 // release, which judges it. Nothing was promised to anybody until it returns.
 func (d *Desk) Decide(ctx context.Context, who auth.Identity, dec Decision) (signals.Receipt, error) {
-	who, err := d.enrich(ctx, who)
+	receipt, err := d.decide(ctx, who, dec)
+	d.record(signals.ApprovalMessage, who, dec.Release, err)
+	return receipt, err
+}
+
+func (d *Desk) decide(ctx context.Context, who auth.Identity, dec Decision) (signals.Receipt, error) {
+	who, err := d.enrich(ctx, who, toDecide)
 	if err != nil {
 		return signals.Receipt{}, err
 	}
@@ -91,7 +88,13 @@ func (d *Desk) Decide(ctx context.Context, who auth.Identity, dec Decision) (sig
 
 // Command signs an operator's command and hands it to the release.
 func (d *Desk) Command(ctx context.Context, who auth.Identity, c Command) (signals.Receipt, error) {
-	who, err := d.enrich(ctx, who)
+	receipt, err := d.command(ctx, who, c)
+	d.record(signals.CommandMessage, who, c.Release, err)
+	return receipt, err
+}
+
+func (d *Desk) command(ctx context.Context, who auth.Identity, c Command) (signals.Receipt, error) {
+	who, err := d.enrich(ctx, who, toCommand)
 	if err != nil {
 		return signals.Receipt{}, err
 	}
@@ -115,7 +118,13 @@ func (d *Desk) Command(ctx context.Context, who auth.Identity, c Command) (signa
 // LaneCommand signs an operator's command and hands it to the lane. Freezing a
 // lane that was never used begins it.
 func (d *Desk) LaneCommand(ctx context.Context, who auth.Identity, c LaneCommand) (signals.Receipt, error) {
-	who, err := d.enrich(ctx, who)
+	receipt, err := d.laneCommand(ctx, who, c)
+	d.record("lane-command", who, signals.LaneID(c.Environment, c.Service), err)
+	return receipt, err
+}
+
+func (d *Desk) laneCommand(ctx context.Context, who auth.Identity, c LaneCommand) (signals.Receipt, error) {
+	who, err := d.enrich(ctx, who, toCommand)
 	if err != nil {
 		return signals.Receipt{}, err
 	}
@@ -152,148 +161,4 @@ func (c LaneCommand) check(now time.Time) error {
 		return fault(ErrInvalid, "reviewed: close-review names the release that was reviewed, other commands name none")
 	}
 	return nil
-}
-
-// enrich adds what the directory knows of somebody who logged in. Slack's
-// members come out of the directory already.
-func (d *Desk) enrich(ctx context.Context, who auth.Identity) (auth.Identity, error) {
-	if d.Enrich == nil || who.Authn.Method != "oidc" {
-		return who, nil
-	}
-	return d.Enrich(ctx, who)
-}
-
-// mayCommand decides who may command a release: whoever asked for it, and
-// operators.
-func mayCommand(who signals.Subject, requester string, operators []string) bool {
-	return who.Key() == requester || isOperator(who, operators)
-}
-
-func isOperator(who signals.Subject, operators []string) bool {
-	return slices.ContainsFunc(who.Groups, func(g string) bool { return slices.Contains(operators, g) })
-}
-
-// requesterOf is the subject key that the gateway noted at the start, "" if the
-// release was started in another way.
-func requesterOf(info *workflowservice.DescribeWorkflowExecutionResponse) string {
-	var key string
-	noted := info.GetWorkflowExecutionInfo().GetMemo().GetFields()[memoRequester]
-	if noted == nil || converter.GetDefaultDataConverter().FromPayload(noted, &key) != nil {
-		return ""
-	}
-	return key
-}
-
-// running is the status of a release that can still be spoken to.
-func (d *Desk) running(ctx context.Context, release string) (*workflowservice.DescribeWorkflowExecutionResponse, wire.Release, error) {
-	info, err := d.find(ctx, release)
-	if err != nil {
-		return nil, wire.Release{}, err
-	}
-	status, err := d.status(ctx, info)
-	if err != nil {
-		return nil, status, err
-	}
-	return info, status, ended(status)
-}
-
-func ended(status wire.Release) error {
-	if status.Execution.State == wire.Running {
-		return nil
-	}
-	how := string(status.Execution.State)
-	if status.Outcome != nil {
-		how = string(status.Outcome.Kind)
-	}
-	return fault(ErrEnded, "release %s has ended (%s); nothing can be sent to it any more", status.Release, how)
-}
-
-// bind ties a statement to this run and plan, and to one use soon.
-func (d *Desk) bind(status wire.Release, nonce string) signals.Binding {
-	now := d.Now().UTC()
-	return signals.Binding{
-		Release: status.Release, Run: status.Run, PlanDigest: status.PlanDigest,
-		Nonce: orNonce(nonce), IssuedAt: now, ExpiresAt: now.Add(messageValidity),
-	}
-}
-
-func orNonce(nonce string) string {
-	if nonce == "" {
-		return auth.Nonce()
-	}
-	return nonce
-}
-
-// laneOptions start a lane as a release does that asks for one.
-func laneOptions(environment, service string) client.StartWorkflowOptions {
-	return client.StartWorkflowOptions{
-		ID: signals.LaneID(environment, service), TaskQueue: signals.ReleaseQueue,
-		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            "lane of " + service + " in " + environment,
-	}
-}
-
-// message is a statement on its way: the update's name, and what starts the
-// workflow if it isn't there.
-type message struct {
-	name, payloadType string
-	binding           signals.Binding
-	again             bool
-	statement         any
-	start             client.WithStartWorkflowOperation
-}
-
-// send signs a statement, delivers it as an update and waits for the answer.
-//
-// The update's id is the nonce, so that Temporal answers another delivery of the
-// same message with the first one's result. A message that isn't marked as such,
-// but whose nonce has been answered, is a replay: it goes to the release under
-// an id of its own, to be refused and recorded there.
-func (d *Desk) send(ctx context.Context, m message) (signals.Receipt, error) {
-	b := m.binding
-	envelope, err := d.Signer.Sign(m.payloadType, m.statement)
-	if err != nil {
-		return signals.Receipt{}, &Error{Detail: err.Error(), cause: err}
-	}
-	id := b.Nonce
-	if !m.again && d.answered.Contains(b.Nonce) {
-		id = fmt.Sprintf("%s.%d", b.Nonce, b.IssuedAt.UnixNano())
-	}
-	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
-	defer cancel()
-	receipt, err := d.deliver(ctx, client.UpdateWorkflowOptions{
-		UpdateID: id, WorkflowID: b.Release, UpdateName: m.name,
-		Args: []any{signals.Message{Envelope: envelope}}, WaitForStage: client.WorkflowUpdateStageCompleted,
-	}, m.start)
-	if err != nil {
-		err = answer(err, fmt.Sprintf("%s to %s (it may still arrive; sending it again is safe)", m.name, b.Release))
-	}
-	refusal, ok := errors.AsType[*Error](err)
-	if err == nil || ok && refusal.Type != "" {
-		d.answered.Add(b.Nonce, struct{}{})
-	}
-	if err == nil && !receipt.Accepted {
-		err = fault(ErrConflict, "%s", receipt.Message)
-	}
-	return receipt, err
-}
-
-// deliver sends the update and waits for its result. A freeze starts the lane if
-// it never existed: what is not there yet can be kept shut as well.
-func (d *Desk) deliver(ctx context.Context, update client.UpdateWorkflowOptions, start client.WithStartWorkflowOperation) (signals.Receipt, error) {
-	var receipt signals.Receipt
-	var handle client.WorkflowUpdateHandle
-	var err error
-	if start == nil {
-		handle, err = d.Temporal.UpdateWorkflow(ctx, update)
-	} else {
-		handle, err = d.Temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-			StartWorkflowOperation: start, UpdateOptions: update,
-		})
-	}
-	if err != nil {
-		return receipt, err
-	}
-	err = handle.Get(ctx, &receipt)
-	return receipt, err
 }

@@ -29,10 +29,18 @@ const (
 // Start signs a request and starts a release of it as who. id may be "" for one
 // that is made here. A second start with the same id is an ErrConflict.
 func (d *Desk) Start(ctx context.Context, who auth.Identity, request signals.Request, id string) (wire.Started, error) {
+	started, err := d.start(ctx, who, request, id)
+	if errors.Is(err, ErrNotAllowed) {
+		d.record("request", who, id, err)
+	}
+	return started, err
+}
+
+func (d *Desk) start(ctx context.Context, who auth.Identity, request signals.Request, id string) (wire.Started, error) {
 	if request.Envelope != nil {
 		return wire.Started{}, fault(ErrInvalid, "envelope: the gateway signs requests itself; leave the field out")
 	}
-	who, err := d.enrich(ctx, who)
+	who, err := d.enrich(ctx, who, toStart)
 	if err != nil {
 		return wire.Started{}, err
 	}

@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/internal/auth"
+	"github.com/waybill-dev/waybill/internal/desk"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -23,14 +25,16 @@ import (
 type Gateway struct {
 	URL      string
 	Temporal client.Client
+	Desk     *desk.Desk
 	// PublicKey is what the gateway's envelopes verify with.
 	PublicKey signals.PublicKey
 	Metrics   *prometheus.Registry
 
+	pinned []signals.PublicKey
 	worker worker.Worker
 }
 
-// Operators is the group whose members may abort any release.
+// Operators is the group whose members may command any release.
 const Operators = "payments-oncall"
 
 // Options is what a test can choose of a gateway.
@@ -38,6 +42,24 @@ type Options struct {
 	Issuer   string // whose tokens are accepted, for audience "waybill"
 	ClientID string // told to clients that log in
 	Log      *slog.Logger
+	Rates    api.Rates
+	// Keys sign; none means one new key. Pinned are what releases believe from
+	// their start on; none means the public halves of Keys.
+	Keys   []auth.SigningKey
+	Pinned []signals.PublicKey
+	// Others makes what is served beside the API, given the desk, the signer and
+	// the gateway's own URL.
+	Others func(d *desk.Desk, url string) map[string]api.Other
+}
+
+// NewKey makes a signing key.
+func NewKey(tb testing.TB, id string) auth.SigningKey {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return auth.SigningKey{ID: id, Key: key}
 }
 
 // Start runs a gateway and a worker until the test ends.
@@ -51,31 +73,60 @@ func Start(tb testing.TB, o Options) *Gateway {
 	}
 	c, err := Temporal()
 	must(err)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if len(o.Keys) == 0 {
+		o.Keys = []auth.SigningKey{NewKey(tb, "gateway-1")}
+	}
+	signer, err := auth.NewSigners(o.Keys)
 	must(err)
-	signer, err := auth.NewSigner("gateway-1", key)
+	public, err := signer.PublicKeys()
 	must(err)
-	pub, err := signer.PublicKey()
-	must(err)
+	if len(o.Pinned) == 0 {
+		o.Pinned = public
+	}
 	tokens, err := auth.NewVerifier([]auth.Issuer{{URL: o.Issuer, Audience: "waybill"}}, time.Now)
 	must(err)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{Temporal: c, PublicKey: pub, Metrics: prometheus.NewRegistry()}
-	handler := api.New(api.Options{
-		Temporal: c, Namespace: "default", Tokens: tokens, Signer: signer, Operators: []string{Operators},
+	// The journal of the test before keeps entries that its keys alone open.
+	_ = c.TerminateWorkflow(context.Background(), signals.JournalID, "", "another test begins")
+	g := &Gateway{Temporal: c, PublicKey: public[0], Metrics: prometheus.NewRegistry(), pinned: o.Pinned}
+	g.Desk = desk.New(desk.Options{
+		Temporal: c, Namespace: "default", Signer: signer, Operators: []string{Operators}, Now: time.Now, Log: o.Log, Metrics: g.Metrics,
+	})
+	server := httptest.NewUnstartedServer(nil)
+	g.URL = "http://" + server.Listener.Addr().String()
+	var others map[string]api.Other
+	if o.Others != nil {
+		others = o.Others(g.Desk, g.URL)
+	}
+	server.Config.Handler = api.New(api.Options{
+		Desk: g.Desk, Temporal: c, Tokens: tokens, PublicURL: g.URL, Rates: o.Rates, Others: others,
 		Login: wire.Login{Issuers: []wire.LoginIssuer{{
 			URL: o.Issuer, Audience: "waybill", ClientID: o.ClientID, Scopes: []string{"openid", "profile", "email", "groups"},
 		}}},
 		Version: "test", Now: time.Now, Log: o.Log, Metrics: g.Metrics,
 	})
-	server := httptest.NewServer(handler)
-	tb.Cleanup(server.Close)
-	g.URL = server.URL
+	server.Start()
+	tb.Cleanup(func() {
+		server.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = g.Desk.Close(ctx) // whatever it still holds is of no interest any more
+	})
 	g.StartWorker(tb)
 	tb.Cleanup(g.StopWorker)
 	return g
+}
+
+// Journal is what the gateway has refused so far and handed over.
+func (g *Gateway) Journal(ctx context.Context) ([]signals.RefusalStatement, error) {
+	answer, err := g.Temporal.QueryWorkflow(ctx, signals.JournalID, "", JournalQuery)
+	if err != nil {
+		return nil, err
+	}
+	var entries []signals.RefusalStatement
+	return entries, answer.Get(&entries)
 }
 
 // StartWorker lets releases run. Workflows of one test end up on the worker of
@@ -84,7 +135,7 @@ func Start(tb testing.TB, o Options) *Gateway {
 func (g *Gateway) StartWorker(tb testing.TB) {
 	tb.Helper()
 	g.worker = worker.New(g.Temporal, signals.ReleaseQueue, worker.Options{})
-	register(g.worker, g.PublicKey)
+	register(g.worker, g.pinned)
 	if err := g.worker.Start(); err != nil {
 		tb.Fatal(err)
 	}

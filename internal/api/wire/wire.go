@@ -90,15 +90,25 @@ type List struct {
 // Decision is what an approver sends. PlanDigest is the digest of the plan that
 // the approver has read.
 type Decision struct {
-	Decision   signals.Decision `json:"decision" enum:"approve,deny"`
+	Decision   signals.Decision `json:"decision" enum:"approve,deny,withdraw" doc:"withdraw takes back one's own approval while the quorum is not complete"`
 	Reason     string           `json:"reason" minLength:"1" maxLength:"2000"`
 	PlanDigest string           `json:"planDigest" pattern:"^sha256:[0-9a-f]{64}$" doc:"Digest of the plan that was read; the decision is refused if the release's plan is another"`
+	Command    string           `json:"command,omitempty" maxLength:"128" doc:"Id of the pending command that is decided on, absent for the release itself"`
 }
 
 // Command is what an operator sends to a running release.
 type Command struct {
-	Command signals.CommandKind `json:"command" enum:"abort"`
+	Command signals.CommandKind `json:"command" enum:"pause,resume,abort,skip,extend,rollback,retry"`
+	By      signals.Duration    `json:"by,omitempty" doc:"How much longer extend watches, such as 10m"`
 	Reason  string              `json:"reason" minLength:"1" maxLength:"2000"`
+}
+
+// LaneCommand is what an operator sends to a lane.
+type LaneCommand struct {
+	Command  signals.LaneCommandKind `json:"command" enum:"freeze,unfreeze,close-review"`
+	Until    time.Time               `json:"until,omitzero" doc:"When a freeze ends by itself; absent for one that lasts until unfreeze"`
+	Reviewed string                  `json:"reviewed,omitempty" maxLength:"127" doc:"The break-glass release whose review is closed"`
+	Reason   string                  `json:"reason" minLength:"1" maxLength:"2000"`
 }
 
 // Login tells a client how to get a token.
@@ -120,12 +130,21 @@ type Whoami struct {
 	Authn   signals.Authentication `json:"authn"`
 }
 
+// StepUpProblem is the type of the answer to a decision that has to be made on
+// the gateway's page, after a fresh login. Its instance is that page.
+const StepUpProblem = "https://waybill.dev/problems/step-up"
+
+// ReplayedProblem is the type of the answer to a message that was counted before.
+const ReplayedProblem = "https://waybill.dev/problems/replayed"
+
 // Problem is an error answer (RFC 9457). Errors lists single faults.
 type Problem struct {
-	Status int             `json:"status"`
-	Title  string          `json:"title"`
-	Detail string          `json:"detail"`
-	Errors []ProblemDetail `json:"errors,omitempty"`
+	Type     string          `json:"type,omitempty"`
+	Instance string          `json:"instance,omitempty"`
+	Status   int             `json:"status"`
+	Title    string          `json:"title"`
+	Detail   string          `json:"detail"`
+	Errors   []ProblemDetail `json:"errors,omitempty"`
 }
 
 // ProblemDetail is one fault in a request and where it is.
