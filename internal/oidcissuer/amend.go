@@ -102,7 +102,7 @@ func (o operation) addGroups(to *person) error {
 func (o operation) leave(to *person) error {
 	filter := equals.FindStringSubmatch(strings.TrimSuffix(o.Path[len("groups["):], "]"))
 	var name string
-	if filter == nil || json.Unmarshal([]byte(filter[2]), &name) != nil {
+	if len(filter) != 3 || json.Unmarshal([]byte(filter[2]), &name) != nil {
 		return badPatch("invalidPath", `path %q: want groups[value eq "NAME"]`, o.Path)
 	}
 	to.Groups = slices.DeleteFunc(to.Groups, func(g string) bool { return g == name })

@@ -193,7 +193,7 @@ func parseFilter(text string) (func(scimUser) bool, error) {
 	}
 	parts := equals.FindStringSubmatch(text)
 	var value string
-	if parts == nil || json.Unmarshal([]byte(parts[2]), &value) != nil {
+	if len(parts) != 3 || json.Unmarshal([]byte(parts[2]), &value) != nil {
 		return nil, badPatch("invalidFilter", `filter %q: only ATTRIBUTE eq "VALUE" is understood`, text)
 	}
 	switch strings.ToLower(parts[1]) {
