@@ -79,6 +79,52 @@ func TestSignaturesVerifyWithTheDSSELibrary(t *testing.T) {
 	assert.Equal(t, "gateway-1", accepted[0].KeyID)
 }
 
+// While keys are rotated, who pinned either key finds its signature, and who
+// pinned both finds the one that is good at the time.
+func TestEveryKeySigns(t *testing.T) {
+	_, oldKey, oldPub := newSigner(t, "gateway-1")
+	_, newKey, newPub := newSigner(t, "gateway-2")
+	_, _, stranger := newSigner(t, "gateway-1")
+	both, err := auth.NewSigners([]auth.SigningKey{{ID: "gateway-1", Key: oldKey}, {ID: "gateway-2", Key: newKey}})
+	require.NoError(t, err)
+	pubs, err := both.PublicKeys()
+	require.NoError(t, err)
+	require.Equal(t, []signals.PublicKey{oldPub, newPub}, pubs)
+	env, err := both.Sign(signals.CommandPayload, signals.CommandStatement{Command: signals.Abort})
+	require.NoError(t, err)
+	require.Len(t, env.Signatures, 2)
+
+	now := time.Now()
+	over, ahead := oldPub, newPub
+	over.NotAfter, ahead.NotBefore = now.Add(-time.Hour), now.Add(time.Hour)
+	for name, c := range map[string]struct {
+		pinned []signals.PublicKey
+		says   string
+	}{
+		"the old one":                       {[]signals.PublicKey{oldPub}, ""},
+		"the new one":                       {[]signals.PublicKey{newPub}, ""},
+		"the old one ran out, and the new":  {[]signals.PublicKey{over, newPub}, ""},
+		"the old one, and the new to come":  {[]signals.PublicKey{ahead, oldPub}, ""},
+		"a stranger's of the id, and a new": {[]signals.PublicKey{stranger, newPub}, ""},
+		"the old one ran out":               {[]signals.PublicKey{over}, "is valid from"},
+		"neither is good at the time":       {[]signals.PublicKey{over, ahead}, "is valid from"},
+		"a stranger's of the id":            {[]signals.PublicKey{stranger}, "does not verify"},
+		"none":                              {nil, "want one of (none)"},
+	} {
+		_, err := env.Open(signals.CommandPayload, c.pinned, now)
+		if c.says == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, err, c.says, name)
+	}
+
+	_, err = auth.NewSigners(nil)
+	require.ErrorContains(t, err, "at least one key")
+	_, err = auth.NewSigners([]auth.SigningKey{{ID: "a", Key: oldKey}, {ID: "a", Key: newKey}})
+	require.ErrorContains(t, err, `"a" is listed twice`)
+}
+
 type publicOnly struct{ *ecdsa.PublicKey }
 
 func (k publicOnly) Verify(_ context.Context, data, sig []byte) error {
@@ -134,6 +180,15 @@ func TestKeyFiles(t *testing.T) {
 		_, err := auth.LoadSigner("gateway-1", path)
 		require.ErrorContains(t, err, filepath.Base(path), name)
 	}
+	from, until := time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
+	old, err := auth.LoadPublicKeyWithin("gateway-1", filepath.Join(dir, "good.pub"), from, until)
+	require.NoError(t, err)
+	require.Equal(t, pub.PEM, old.PEM)
+	_, err = env.Open(signals.CommandPayload, []signals.PublicKey{old}, time.Now())
+	require.ErrorContains(t, err, "is valid from")
+	_, err = auth.LoadPublicKeyWithin("gateway-1", filepath.Join(dir, "good.pub"), until, from)
+	require.ErrorContains(t, err, "which is never")
+
 	for name, path := range map[string]string{
 		"missing":       filepath.Join(dir, "nowhere.pub"),
 		"another curve": write("p384.pub", "PUBLIC KEY", pkix(&p384.PublicKey)),

@@ -29,6 +29,7 @@ type Issuer struct {
 
 	mu     sync.Mutex
 	serial int
+	grants map[string]string
 	key    *ecdsa.PrivateKey
 	server *httptest.Server
 }
@@ -36,7 +37,7 @@ type Issuer struct {
 // Start runs an issuer until the test ends.
 func Start(tb testing.TB) *Issuer {
 	tb.Helper()
-	i := &Issuer{}
+	i := &Issuer{grants: map[string]string{}}
 	i.Rotate(tb)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
@@ -54,6 +55,21 @@ func Start(tb testing.TB) *Issuer {
 		reply(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 			{Key: &i.key.PublicKey, KeyID: i.keyID(), Algorithm: "ES256", Use: "sig"},
 		}})
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		token, ok := i.grants[r.FormValue("code")]
+		if !ok {
+			w.WriteHeader(http.StatusBadRequest)
+			reply(w, map[string]any{"error": "invalid_grant"})
+			return
+		}
+		answer := map[string]any{"access_token": "opaque", "token_type": "Bearer"}
+		if token != "" {
+			answer["id_token"] = token
+		}
+		reply(w, answer)
 	})
 	i.server = httptest.NewServer(mux)
 	tb.Cleanup(i.server.Close)
@@ -92,6 +108,13 @@ func (i *Issuer) Token(tb testing.TB, subject string, groups []string, override 
 		tb.Fatal(err)
 	}
 	return token
+}
+
+// Grant makes code good for an ID token, "" for an answer without one.
+func (i *Issuer) Grant(code, token string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.grants[code] = token
 }
 
 func (i *Issuer) keyID() string { return fmt.Sprintf("key-%d", i.serial) }
