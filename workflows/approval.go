@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,23 +10,55 @@ import (
 
 // approvals is who must and who did decide.
 type approvals struct {
-	needed  signals.Quorum
+	needed     signals.Quorum
+	demands    []signals.GroupQuorum // whose StepUp holds for their group
+	exclusions []signals.Exclusion
+	// revisable is false in a run that began before approvals could be taken back.
+	revisable bool
+	valid     time.Duration // 0 for as long as the release waits
+	// open is true while the release waits for people.
+	open    bool
 	expires time.Time
-	given   []given
+	given   []given // in the order they came, void ones too
 	denied  *signals.ApprovalStatement
-	nonces  map[string]bool
+	// revision counts the changes of who counts.
+	revision int
 }
 
-// given is one counted approval.
+// given is one approval.
 type given struct {
 	statement signals.ApprovalStatement
+	groups    []string // of the quorum, in whose name it counts
 	at        time.Time
+	void      string // why it no longer counts, "" if it does
 }
 
+// ask sets who must decide: what the policy demands, with the fresh logins that
+// the plan does.
+func (a *approvals) ask(plan, policy signals.Quorum) {
+	a.demands = slices.Concat(plan.Groups, policy.Groups)
+	a.needed = signals.Quorum{Groups: slices.Clone(policy.Groups)}
+	for i, g := range a.needed.Groups {
+		for _, d := range a.demands {
+			if g.StepUp == nil && d.Group == g.Group {
+				a.needed.Groups[i].StepUp, g.StepUp = d.StepUp, d.StepUp
+			}
+		}
+	}
+}
+
+// counted lists the approvals that are not void.
+func (a *approvals) counted() []given {
+	return slices.DeleteFunc(slices.Clone(a.given), func(g given) bool { return g.void != "" })
+}
+
+// approvers are those whose approval counts, with the groups that it counts for.
 func (a *approvals) approvers() []signals.Subject {
-	subjects := make([]signals.Subject, len(a.given))
-	for i, g := range a.given {
+	counted := a.counted()
+	subjects := make([]signals.Subject, len(counted))
+	for i, g := range counted {
 		subjects[i] = g.statement.Approver
+		subjects[i].Groups = g.groups
 	}
 	return subjects
 }
@@ -40,126 +71,125 @@ func (a *approvals) missing() signals.Quorum {
 func (a *approvals) complete() bool { return a.needed.People() > 0 && a.missing().People() == 0 }
 
 func (a *approvals) names() []string {
-	names := make([]string, len(a.given))
-	for i, g := range a.given {
-		names[i] = g.statement.Approver.Display()
+	names := make([]string, 0, len(a.given))
+	for _, g := range a.counted() {
+		names = append(names, g.statement.Approver.Display())
 	}
 	return names
 }
 
-// Assign gives each approver at most one place of the quorum, so that as many
-// places as possible are filled: somebody who is in two groups takes the place
-// that nobody else can take. It returns the group per approver ("" for none), in
-// the order given, and what is still missing. Deterministic for equal input.
-func Assign(q signals.Quorum, approvers []signals.Subject) ([]string, signals.Quorum) {
-	var places []string
-	for _, g := range q.Groups {
-		for range g.Count {
-			places = append(places, g.Group)
-		}
-	}
-	holder := make([]int, len(places)) // approver+1 per place, 0 for free
-	var seat func(person int, tried []bool) bool
-	seat = func(person int, tried []bool) bool {
-		for i, group := range places {
-			if tried[i] || !slices.Contains(approvers[person].Groups, group) {
-				continue
-			}
-			tried[i] = true
-			if holder[i] == 0 || seat(holder[i]-1, tried) {
-				holder[i] = person + 1
-				return true
-			}
-		}
-		return false
-	}
-	for person := range approvers {
-		seat(person, make([]bool, len(places)))
-	}
-	filled := make([]string, len(approvers))
-	var missing signals.Quorum
-	for i, group := range places {
-		if holder[i] > 0 {
-			filled[holder[i]-1] = group
+// add counts an approval and returns the place that it fills, "" if others fill
+// them all.
+func (a *approvals) add(g given) string {
+	a.given = append(a.given, g)
+	a.revision++
+	filled, _ := Assign(a.needed, a.approvers())
+	return filled[len(filled)-1]
+}
+
+// void lets every counted approval fall for which why gives a reason, and
+// returns the nonces of those that fell.
+func (a *approvals) void(why func(given) string) []string {
+	nonces := []string{}
+	for i, g := range a.given {
+		if g.void != "" {
 			continue
 		}
-		if n := len(missing.Groups); n > 0 && missing.Groups[n-1].Group == group {
-			missing.Groups[n-1].Count++
-		} else {
-			missing.Groups = append(missing.Groups, signals.GroupQuorum{Group: group, Count: 1})
+		if reason := why(g); reason != "" {
+			a.given[i].void = reason
+			nonces = append(nonces, g.statement.Nonce)
 		}
 	}
-	return filled, missing
+	if len(nonces) > 0 {
+		a.revision++
+	}
+	return nonces
 }
 
-// excluded lists whom separation of duties keeps from approving: whoever asked,
-// as proven or, failing that, as claimed.
-func excluded(requester signals.RequesterView) []string {
-	var out []string
-	if requester.Subject != nil {
-		out = append(out, requester.Subject.Key())
+// goodUntil is when the first of the counted approvals gets too old, zero if
+// none does.
+func (a *approvals) goodUntil() time.Time {
+	var first time.Time
+	if a.valid <= 0 {
+		return first
 	}
-	if requester.Claimed != "" {
-		out = append(out, requester.Claimed)
+	for _, g := range a.counted() {
+		if end := g.at.Add(a.valid); first.IsZero() || end.Before(first) {
+			first = end
+		}
 	}
-	return out
+	return first
 }
 
-// mayApprove decides whether a subject may decide on a release at all. A claimed
-// requester is matched by any name that the approver has: a wrong claim can only
-// shut the claimed person out, never let anybody in.
-func mayApprove(s signals.ApprovalStatement, requester signals.RequesterView, needed signals.Quorum, before []signals.Subject) error {
+// mayDecide decides whether somebody may decide on the release at all. The error
+// has one of the contract's types.
+func (a *approvals) mayDecide(s signals.ApprovalStatement) error {
 	who := s.Approver
-	for _, out := range excluded(requester) {
-		if slices.Contains([]string{who.Key(), who.ID, who.Email, who.Name}, out) {
-			return fmt.Errorf("%s asked for this release and so can't approve or deny it; somebody else must", who.Display())
-		}
+	if as, ok := conflict(who, a.exclusions); ok {
+		return refused(signals.ErrNotAllowed, "%s can't approve or deny this release: %s; somebody else must", who.Display(), partIn[as])
 	}
-	for _, b := range before {
-		if b.Key() == who.Key() {
-			return fmt.Errorf("%s has decided on this release already; each place needs another person", who.Display())
+	for _, g := range a.counted() {
+		if samePerson(g.statement.Approver, who) && (s.Decision == signals.Approve || !a.revisable) {
+			return refused(signals.ErrNotAllowed, "%s has decided on this release already; each place needs another person", who.Display())
 		}
 	}
 	if strings.TrimSpace(s.Reason) == "" {
-		return fmt.Errorf("a decision needs a reason")
+		return refused(signals.ErrNotAllowed, "a decision needs a reason")
 	}
-	for _, g := range needed.Groups {
-		if slices.Contains(who.Groups, g.Group) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is in none of the groups that decide here: %s", who.Display(), describeQuorum(needed))
-}
-
-// boundTo checks that a signed statement was made for this release, run and plan
-// and for now. Empty run and plan digest are not checked.
-func boundTo(b signals.Binding, release, run, planDigest string, now time.Time) error {
-	const skew = time.Minute // between the gateway's clock and the server's
-	switch {
-	case b.Release != release:
-		return fmt.Errorf("it was signed for release %q, this is %q", b.Release, release)
-	case run != "" && b.Run != run:
-		return fmt.Errorf("it was signed for run %q, this is run %q", b.Run, run)
-	case planDigest != "" && b.PlanDigest != planDigest:
-		return fmt.Errorf("it was signed for plan %s, this release's plan is %s", short(b.PlanDigest), short(planDigest))
-	case b.Nonce == "":
-		return fmt.Errorf("it carries no nonce")
-	case now.After(b.ExpiresAt):
-		return fmt.Errorf("it expired at %s", b.ExpiresAt.Format(time.RFC3339))
-	case b.IssuedAt.After(now.Add(skew)):
-		return fmt.Errorf("it is dated %s, which is in the future", b.IssuedAt.Format(time.RFC3339))
+	if len(groupsOf(a.needed, who)) == 0 {
+		return refused(signals.ErrNotAllowed, "%s is in none of the groups that decide here: %s", who.Display(), describeQuorum(a.needed))
 	}
 	return nil
 }
 
-// describeQuorum says a quorum in words: "1 of payments-leads and 1 of risk".
-func describeQuorum(q signals.Quorum) string {
-	parts := make([]string, 0, len(q.Groups))
-	for _, g := range q.Groups {
-		parts = append(parts, fmt.Sprintf("%d of %s", g.Count, g.Group))
+// partIn says in words what keeps somebody from approving.
+var partIn = map[string]string{
+	asRequester:     "they asked for this release",
+	asAuthor:        "they wrote the change",
+	asCommitter:     "they committed the change",
+	asMerger:        "they merged the change",
+	asConfiguration: "they wrote the configuration that it is judged by",
+}
+
+// speaksFor lists the groups of the quorum that an approval counts for: the
+// approver's, less those that demand a fresher login than the one it was given
+// with. If the approval would fill a place by such a group alone, the error says
+// so. Stopping is never harder than going on: only approvals are asked for it.
+func (a *approvals) speaksFor(s signals.ApprovalStatement) ([]string, error) {
+	in := groupsOf(a.needed, s.Approver)
+	groups, lacking, why := freshFor(in, a.demands, s)
+	if len(lacking) == 0 {
+		return groups, nil
 	}
-	if len(parts) == 0 {
-		return "nobody"
+	if len(groups) == 0 || a.wouldMiss(s.Approver, groups) > a.wouldMiss(s.Approver, in) {
+		return nil, stepUpNeeded(lacking, why)
 	}
-	return strings.Join(parts, " and ")
+	return groups, nil
+}
+
+// freshFor parts groups into those for which a decision's login does and those
+// for which it doesn't, and says why not.
+func freshFor(groups []string, demands []signals.GroupQuorum, s signals.ApprovalStatement) (fresh, lacking []string, why string) {
+	for _, group := range groups {
+		fault := ""
+		for _, d := range demands {
+			if d.Group == group && d.StepUp != nil && fault == "" {
+				fault = stepUpMet(*d.StepUp, s.Authn, s.IssuedAt)
+			}
+		}
+		if fault == "" {
+			fresh = append(fresh, group)
+		} else {
+			lacking, why = append(lacking, group), fault
+		}
+	}
+	return fresh, lacking, why
+}
+
+// wouldMiss is how many people are missing once somebody has approved in the
+// name of groups.
+func (a *approvals) wouldMiss(who signals.Subject, groups []string) int {
+	who.Groups = groups
+	_, missing := Assign(a.needed, append(a.approvers(), who))
+	return missing.People()
 }

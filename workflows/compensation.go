@@ -23,9 +23,15 @@ func (r *release) onUndo(name string, do func(workflow.Context) (string, error))
 	r.undos = append(r.undos, undo{name, do})
 }
 
+// undoPatience is how long a release with a failed undo waits for somebody to
+// have it retried. It has been tried for undoBudget by then and people were told:
+// longer than a night's watch takes to mend a cluster it need not be, and the
+// failed workflow that follows is what pages those who were not told.
+const undoPatience = 4 * time.Hour
+
 // rollBack runs the undos in reverse on a context that no cancellation reaches.
 // No evidence is waited for: it follows. One undo's failure does not keep the
-// others from being tried.
+// others from being tried; those that failed can be retried by an operator.
 func (r *release) rollBack(end ending) {
 	r.gate(failed, joinReasons(end.reasons))
 	r.enter(signals.RollingBack, "putting the environment back")
@@ -36,7 +42,35 @@ func (r *release) rollBack(end ending) {
 		Started: workflow.Now(ctx).UTC(), Complete: true,
 	}
 	r.rollback = report
-	for _, u := range slices.Backward(r.undos) {
+	r.say(signals.Reply{Event: "rollback", Loud: true, Text: fmt.Sprintf("Rolling back to %s: %s", short(report.To), report.Cause)})
+	for todo := r.undos; ; {
+		failedOnes := r.undoAll(ctx, report, todo)
+		health := r.verifyHealth(ctx, report)
+		report.Ended = workflow.Now(ctx).UTC()
+		report.Duration = signals.Duration(report.Ended.Sub(report.Started))
+		r.note(signals.RecordRollback, signals.RollbackPredicate{
+			PlanDigest: r.digest, Report: *report, Health: health, Target: r.reverify(ctx),
+		})
+		if report.Complete || !r.awaitRetry(ctx) {
+			break
+		}
+		if todo = failedOnes; len(todo) == 0 { // all were done, and yet it isn't as it should be
+			todo = r.undos
+		}
+	}
+	state, done := passed, fmt.Sprintf("back to %s in %s", short(report.To), report.Duration.D().Round(time.Millisecond))
+	if !report.Complete {
+		state, done = failed, "not complete: "+joinReasons(r.unfinished)
+	}
+	r.gate(state, done)
+	r.say(signals.Reply{Event: "rollback-done", Loud: !report.Complete, Escalate: !report.Complete, Text: "Rollback " + done + "."})
+}
+
+// undoAll runs undos, the last one first, and returns those that failed.
+func (r *release) undoAll(ctx workflow.Context, report *signals.RollbackReport, todo []undo) []undo {
+	report.Complete, r.unfinished = true, nil
+	var failures []undo
+	for _, u := range slices.Backward(todo) {
 		began := workflow.Now(ctx)
 		r.now(u.name, time.Time{})
 		observed, err := u.do(ctx)
@@ -45,22 +79,42 @@ func (r *release) rollBack(end ending) {
 			Duration: signals.Duration(workflow.Now(ctx).Sub(began)),
 		}
 		if err != nil {
-			step.Error, report.Complete = explain(err), false
+			step.Error = explain(err)
+			failures = append([]undo{u}, failures...)
 		}
-		report.Steps = append(report.Steps, step)
+		r.undone(report, step)
 	}
-	health := r.verifyHealth(ctx, report)
-	report.Ended = workflow.Now(ctx).UTC()
-	report.Duration = signals.Duration(report.Ended.Sub(report.Started))
-	r.note(signals.RecordRollback, signals.RollbackPredicate{
-		PlanDigest: r.digest, Report: *report, Health: health, Target: r.reverify(ctx),
-	})
-	state := passed
-	if !report.Complete {
-		state = failed
-	}
-	r.gate(state, fmt.Sprintf("back to %s in %s", short(report.To), report.Duration.D().Round(time.Millisecond)))
+	return failures
 }
+
+// undone enters a step into the report.
+func (r *release) undone(report *signals.RollbackReport, step signals.UndoStep) {
+	report.Steps = append(report.Steps, step)
+	if step.Error != "" {
+		report.Complete = false
+		r.unfinished = append(r.unfinished, step.Name+": "+step.Error)
+	}
+}
+
+// awaitRetry calls for somebody and waits until they order a retry. False means
+// that nobody came.
+func (r *release) awaitRetry(ctx workflow.Context) bool {
+	if !r.people {
+		return false
+	}
+	r.retry = false
+	r.now("an undo failed and waits for an operator's retry: "+joinReasons(r.unfinished), workflow.Now(ctx).UTC().Add(undoPatience))
+	r.say(signals.Reply{Event: fmt.Sprintf("undo-failed/%d", len(r.rollback.Steps)), Loud: true, Escalate: true, Text: fmt.Sprintf(
+		"The rollback of %s in %s is NOT complete: %s. Mend the cause, then `waybill retry %s --reason '…'`; at %s the release fails.",
+		r.plan.Service, r.plan.Environment, joinReasons(r.unfinished), r.papers.release, clock(r.until))})
+	workflow.GetMetricsHandler(ctx).Counter(undoFailedMetric).Inc(1)
+	met, err := r.awaitUntil(ctx, undoPatience, "an operator's retry", func() bool { return r.retry })
+	return met && err == nil
+}
+
+// undoFailedMetric counts undos that failed, for an alert: while the release
+// waits for somebody it has not failed yet.
+const undoFailedMetric = "waybill_undo_failed"
 
 func (r *release) weightBack(ctx workflow.Context) (string, error) {
 	w, err := call[signals.Weights](ctx, undoing(r.plan.Target, "rollback: weight 100% → stable"), deploy.SetWeight,
@@ -103,9 +157,8 @@ func (r *release) verifyHealth(ctx workflow.Context, report *signals.RollbackRep
 	default:
 		step.Observed = fmt.Sprintf("%d of %d pods ready on %s, canary gone", seen.Ready, seen.Replicas, short(seen.Digest))
 	}
-	report.Steps = append(report.Steps, step)
+	r.undone(report, step)
 	if step.Error != "" {
-		report.Complete = false
 		return nil
 	}
 	return &signals.Rollout{Name: r.plan.Target.Stable, Digest: seen.Digest, Desired: seen.Replicas, Ready: seen.Ready}

@@ -17,7 +17,7 @@ func (r *release) baseline(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	if result.Verdict != signals.Pass {
+	if !goesOn(result.Verdict) {
 		reason := "the environment is not fit to release into: " + result.Reason
 		r.gate(failed, reason)
 		return stopped(signals.Aborted, "check", reason)
@@ -38,7 +38,7 @@ func (r *release) ramp(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
-		if result.Verdict != signals.Pass {
+		if !goesOn(result.Verdict) {
 			r.gate(failed, name+": "+result.Reason)
 			return stopped(signals.RolledBack, "check", name+": "+result.Reason)
 		}
@@ -106,6 +106,7 @@ func (r *release) promote(ctx workflow.Context) error {
 		return err
 	}
 	r.gate(passed, fmt.Sprintf("%d of %d pods run %s", rollout.Ready, rollout.Desired, short(rollout.Digest)))
+	r.say(signals.Reply{Event: "promoted", Text: fmt.Sprintf("Stable runs %s with all of the traffic; it is watched on.", short(rollout.Digest))})
 	return nil
 }
 
@@ -117,7 +118,7 @@ func (r *release) bake(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	if result.Verdict != signals.Pass {
+	if !goesOn(result.Verdict) {
 		r.gate(failed, result.Reason)
 		return stopped(signals.RolledBack, "check", "bake: "+result.Reason)
 	}
@@ -129,6 +130,7 @@ func (r *release) bake(ctx workflow.Context) error {
 		return stopped(signals.RolledBack, "check", fmt.Sprintf(
 			"bake: stable runs %s and not the promoted %s: changed outside of Waybill", short(snapshot.Digest), short(r.plan.Artifact.Digest)))
 	}
+	snapshot.Commit = r.request.Commit
 	r.lkg = &snapshot
 	r.gate(passed, result.Reason)
 	return nil
@@ -164,19 +166,49 @@ func (r *release) tidy(ctx workflow.Context, observed signals.Snapshot) error {
 }
 
 // intend asks whether everything still stands and writes down what is about to
-// be done, before it is done.
+// be done, before it is done. Whoever paused the release holds it here.
 func (r *release) intend(ctx workflow.Context, step string, weight int32) (signals.DeploymentPredicate, error) {
+	if err := r.stands(ctx); err != nil {
+		return signals.DeploymentPredicate{}, err
+	}
 	p := signals.DeploymentPredicate{
 		PlanDigest: r.digest, Stage: "intended", Step: step, Phase: r.phase,
 		Desired: r.plan.Artifact.Digest, Previous: r.lkg.Digest, Asked: weight,
 		Verdict: r.verdict, Run: r.papers.run,
 	}
-	if _, err := call[any](ctx, reading("still as verified and approved?"), intake.Recheck,
-		signals.RecheckInput{Plan: r.plan, PlanDigest: r.digest}); err != nil {
+	if _, err := r.record(ctx, signals.RecordDeployment, p); err != nil || r.paused == nil {
 		return p, err
 	}
-	_, err := r.record(ctx, signals.RecordDeployment, p)
-	return p, err
+	return p, r.stands(ctx) // it was paused while the record was on its way
+}
+
+// stands returns when nobody holds the release and all of it is still as it was
+// verified and approved, with a permit that is good for the step to come.
+func (r *release) stands(ctx workflow.Context) error {
+	for {
+		if err := r.hold(ctx); err != nil {
+			return err
+		}
+		_, err := call[any](ctx, reading("still as verified and approved?"), intake.Recheck, r.standingNow())
+		if applicationError(err, signals.ErrRefused) != nil || applicationError(err, signals.ErrReset) != nil {
+			r.unfounded(explain(err))
+		}
+		if err == nil {
+			err = r.renewPermit(ctx)
+		}
+		if err != nil || r.paused == nil {
+			return err
+		}
+	}
+}
+
+// unfounded records that what was approved no longer stands.
+func (r *release) unfounded(reason string) {
+	if r.people {
+		r.note(signals.RecordRefusal, signals.RefusalPredicate{
+			PlanDigest: r.digest, Phase: r.phase, What: "approval", Reasons: []string{reason},
+		})
+	}
 }
 
 // observe records what the environment showed after a step.
@@ -184,115 +216,4 @@ func (r *release) observe(ctx workflow.Context, p signals.DeploymentPredicate, w
 	p.Stage, p.Weights, p.Rollout = "observed", w, rollout
 	_, err := r.record(ctx, signals.RecordDeployment, p)
 	return err
-}
-
-// window watches one window, extends it while it can't be judged, and holds if
-// the plan says so. What it returns is recorded already; a verdict other than
-// pass means that the release must not go on.
-func (r *release) window(ctx workflow.Context, w signals.Window, track string, weight int32, digest string) (signals.WindowResult, error) {
-	for extension := 0; ; extension++ {
-		length := w
-		if extension > w.Extensions { // on hold: look again, ever more seldom
-			length.Duration = min(w.Duration<<min(extension-w.Extensions, 20), signals.Duration(time.Hour))
-			length.Interval = max(w.Interval, length.Duration/500)
-		}
-		result, err := r.watch(ctx, length, track, weight, digest, extension)
-		if err != nil {
-			return result, err
-		}
-		out, err := r.recordWindow(ctx, track, result)
-		if err != nil {
-			return result, err
-		}
-		r.verdict = out.Ref.Digest
-		if result.Verdict == signals.Pass || result.Verdict == signals.Fail {
-			return result, nil
-		}
-		if extension >= w.Extensions && consequence(r.plan.Checks, result) != signals.Hold {
-			return result, nil
-		}
-	}
-}
-
-// recordWindow writes the verdict down. A failing one does not wait for the
-// bucket: what follows is a rollback.
-func (r *release) recordWindow(ctx workflow.Context, track string, result signals.WindowResult) (signals.RecordOutput, error) {
-	p := signals.AnalysisPredicate{
-		PlanDigest: r.digest, Track: track, Method: analysisMethod, Checks: r.plan.Checks, Result: result,
-	}
-	if result.Verdict == signals.Fail {
-		r.note(signals.RecordAnalysis, p)
-		return signals.RecordOutput{}, nil
-	}
-	return r.record(ctx, signals.RecordAnalysis, p)
-}
-
-// analysisMethod names how verdicts are computed, for whoever computes them again.
-const analysisMethod = "absolute threshold and comparison with stable, v1"
-
-// watch is one window: a durable timer that says when it is over, and beside it
-// one activity that samples and comes back early on a failing verdict.
-func (r *release) watch(ctx workflow.Context, w signals.Window, track string, weight int32, digest string, extension int) (signals.WindowResult, error) {
-	start := workflow.Now(ctx).UTC()
-	name := fmt.Sprintf("%s, %s at %d%%", r.phase, track, weight)
-	if extension > w.Extensions {
-		name = "on hold: " + name
-	}
-	r.windows = append(r.windows, signals.WindowStatus{Phase: r.phase, Weight: weight, Started: start, Ends: start.Add(w.Duration.D())})
-	status := &r.windows[len(r.windows)-1]
-	r.now("watching "+name, status.Ends)
-
-	watchCtx, cancel := workflow.WithCancel(ctx)
-	defer cancel()
-	timer := workflow.NewTimerWithOptions(watchCtx, w.Duration.D(), workflow.TimerOptions{Summary: "window: " + name})
-	activityCtx := workflow.WithActivityOptions(watchCtx, watching(r.plan.Target, w.Duration.D(), "watch "+name))
-	watched := workflow.ExecuteActivity(activityCtx, deploy.Watch, signals.WatchInput{
-		Plan: r.plan, Phase: r.phase, Weight: weight, Track: track, Window: w, Start: start, Digest: digest, Extension: extension,
-	})
-	var result signals.WindowResult
-	if err := watched.Get(ctx, &result); err != nil {
-		if ctx.Err() != nil {
-			return result, err
-		}
-		// Nobody watched: that is an outage of the telemetry, and never a pass.
-		result = signals.WindowResult{
-			Phase: r.phase, Weight: weight, Verdict: signals.Outage, Started: start, Ended: workflow.Now(ctx).UTC(),
-			Reason: "the window could not be watched: " + explain(err),
-		}
-	}
-	if result.Verdict != signals.Fail {
-		if err := timer.Get(ctx, nil); err != nil {
-			return result, err
-		}
-	}
-	status.Verdict, status.Reason, status.Checks, status.Ends = result.Verdict, result.Reason, result.Checks, result.Ended
-	return result, nil
-}
-
-// consequence is what an unjudged window leads to: roll back if any check that
-// could not be judged asks for it, or if none says anything.
-func consequence(checks []signals.Check, result signals.WindowResult) signals.Consequence {
-	byName := map[string]signals.Check{}
-	for _, c := range checks {
-		byName[c.Name] = c
-	}
-	hold := false
-	for _, res := range result.Checks {
-		c := byName[res.Check]
-		asked := signals.Consequence("")
-		switch res.Verdict {
-		case signals.Insufficient:
-			asked = c.OnInsufficient
-		case signals.Outage:
-			asked = c.OnOutage
-		}
-		if asked == signals.RollBack {
-			return signals.RollBack
-		}
-		hold = hold || asked == signals.Hold
-	}
-	if hold {
-		return signals.Hold
-	}
-	return signals.RollBack
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -24,8 +25,8 @@ func (r *release) handleMessages(ctx workflow.Context) error {
 		signals.CommandMessage:  r.handleCommand,
 	}
 	descriptions := map[string]string{
-		signals.ApprovalMessage: "Approve or deny. Needs an envelope signed by the gateway: use `waybill approve` or `waybill deny`.",
-		signals.CommandMessage:  "Abort. Needs an envelope signed by the gateway: use `waybill abort`.",
+		signals.ApprovalMessage: "Approve, deny or withdraw. Needs an envelope signed by the gateway: use `waybill approve`, `deny` or `withdraw`.",
+		signals.CommandMessage:  "Pause, resume, abort, skip, extend, rollback, retry. Needs an envelope signed by the gateway: use `waybill abort` and the like.",
 	}
 	for _, name := range []string{signals.ApprovalMessage, signals.CommandMessage} {
 		handle := handlers[name]
@@ -119,78 +120,141 @@ func readable(e signals.Envelope) string {
 	return strings.TrimSpace(text)
 }
 
-// handleApproval counts one signed decision.
+// read opens a message's envelope: it must be signed by a key that the plan pins,
+// made for this release, run and plan and for now, and never used before.
+func (r *release) read(what, payloadType string, m signals.Message, into any, binding *signals.Binding, now time.Time) error {
+	if r.digest == "" {
+		return refused(signals.ErrNotNow, "%s refused: the release has no plan yet (phase %s); try again in a moment", what, r.phase)
+	}
+	if err := m.Envelope.OpenInto(payloadType, r.plan.Trust.Gateway, now, into); err != nil {
+		return refused(signals.ErrUntrusted, "%s refused: %v", what, err)
+	}
+	if err := boundTo(*binding, r.papers.release, r.papers.run, r.digest, now); err != nil {
+		return refused(signals.ErrUntrusted, "%s refused: %v", what, err)
+	}
+	if r.nonces[binding.Nonce] {
+		return refused(signals.ErrReplayed, "%s refused: its nonce was used before; it counted then, and doesn't twice", what)
+	}
+	return nil
+}
+
+// boundTo checks that a signed statement was made for this release, run and plan
+// and for now. Empty run and plan digest are not checked.
+func boundTo(b signals.Binding, release, run, planDigest string, now time.Time) error {
+	switch {
+	case b.Release != release:
+		return fmt.Errorf("it was signed for release %q, this is %q", b.Release, release)
+	case run != "" && b.Run != run:
+		return fmt.Errorf("it was signed for run %q, this is run %q", b.Run, run)
+	case planDigest != "" && b.PlanDigest != planDigest:
+		return fmt.Errorf("it was signed for plan %s, this release's plan is %s", short(b.PlanDigest), short(planDigest))
+	case b.Nonce == "":
+		return fmt.Errorf("it carries no nonce")
+	case now.After(b.ExpiresAt):
+		return fmt.Errorf("it expired at %s", b.ExpiresAt.Format(time.RFC3339))
+	case b.IssuedAt.After(now.Add(skew)):
+		return fmt.Errorf("it is dated %s, which is in the future", b.IssuedAt.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// handleApproval takes one signed decision: on the release, or on an operator's
+// command that waits for one.
 func (r *release) handleApproval(ctx workflow.Context, m signals.Message) (signals.Receipt, error) {
 	now := workflow.Now(ctx).UTC()
 	var s signals.ApprovalStatement
-	if r.digest == "" {
-		return signals.Receipt{}, refused(signals.ErrNotNow, "there is no plan to approve yet (phase %s)", r.phase)
+	if err := r.read("approval", signals.ApprovalPayload, m, &s, &s.Binding, now); err != nil {
+		return signals.Receipt{}, err
 	}
-	if err := m.Envelope.OpenInto(signals.ApprovalPayload, r.plan.Trust.Gateway, now, &s); err != nil {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "approval refused: %v", err)
+	decide := r.decideRelease
+	if s.Command != "" {
+		decide = r.decideCommand
 	}
-	if err := boundTo(s.Binding, r.papers.release, r.papers.run, r.digest, now); err != nil {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "approval refused: %v", err)
-	}
-	if r.approvals.nonces[s.Nonce] {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "approval refused: its nonce was used before")
-	}
-	if r.phase != signals.Approving || r.approvals.denied != nil || r.approvals.complete() || r.approvals.needed.People() == 0 {
+	return decide(s, m.Envelope, now)
+}
+
+// decideRelease counts a decision on the release itself.
+func (r *release) decideRelease(s signals.ApprovalStatement, e signals.Envelope, now time.Time) (signals.Receipt, error) {
+	if !r.approvals.open || r.approvals.denied != nil || r.approvals.complete() {
 		return signals.Receipt{}, refused(signals.ErrNotNow, "nothing to approve now: the release is in phase %s", r.phase)
 	}
-	if s.Decision != signals.Approve && s.Decision != signals.Deny {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "decision %q is neither approve nor deny", s.Decision)
+	switch {
+	case s.Decision == signals.Approve:
+		return r.approveRelease(s, e, now)
+	case s.Decision == signals.Deny:
+		return r.denyRelease(s, e)
+	case s.Decision == signals.Withdraw && r.people:
+		return r.withdraw(s, e)
 	}
-	if err := mayApprove(s, r.requester, r.approvals.needed, r.approvals.approvers()); err != nil {
-		return signals.Receipt{}, refused(signals.ErrNotAllowed, "%v", err)
+	return signals.Receipt{}, refused(signals.ErrUntrusted, "decision %q is none of approve, deny and withdraw", s.Decision)
+}
+
+func (r *release) approveRelease(s signals.ApprovalStatement, e signals.Envelope, now time.Time) (signals.Receipt, error) {
+	if err := r.approvals.mayDecide(s); err != nil {
+		return signals.Receipt{}, err
 	}
-	r.approvals.nonces[s.Nonce] = true
-	place := ""
-	if s.Decision == signals.Approve {
-		r.approvals.given = append(r.approvals.given, given{statement: s, at: now})
-		filled, _ := Assign(r.approvals.needed, r.approvals.approvers())
-		place = filled[len(filled)-1]
+	groups, err := r.approvals.speaksFor(s)
+	if err != nil {
+		return signals.Receipt{}, err
 	}
-	missing := r.approvals.missing()
-	r.note(signals.RecordApproval, signals.ApprovalPredicate{
-		PlanDigest: r.digest, Statement: s, Envelope: m.Envelope, Place: place, Missing: missing, Excluded: excluded(r.requester),
-	})
-	if s.Decision == signals.Deny {
-		r.approvals.denied = &s
-		return signals.Receipt{Accepted: true, Message: "denied; the release ends", Missing: missing}, nil
-	}
+	place := r.approvals.add(given{statement: s, groups: groups, at: now})
+	missing := r.recordDecision(s, e, place)
 	if missing.People() == 0 {
 		return signals.Receipt{Accepted: true, Message: "approved; the quorum is complete"}, nil
 	}
-	r.now("waiting for "+describeQuorum(missing), r.approvals.expires)
+	r.nowMissing()
 	return signals.Receipt{Accepted: true, Message: "approved; still missing " + describeQuorum(missing), Missing: missing}, nil
 }
 
-// handleCommand takes an operator's signed command.
-func (r *release) handleCommand(ctx workflow.Context, m signals.Message) (signals.Receipt, error) {
-	now := workflow.Now(ctx).UTC()
-	var s signals.CommandStatement
-	if r.digest == "" {
-		return signals.Receipt{}, refused(signals.ErrNotNow, "the release has no plan yet (phase %s); try again in a moment", r.phase)
+func (r *release) denyRelease(s signals.ApprovalStatement, e signals.Envelope) (signals.Receipt, error) {
+	if err := r.approvals.mayDecide(s); err != nil {
+		return signals.Receipt{}, err
 	}
-	if err := m.Envelope.OpenInto(signals.CommandPayload, r.plan.Trust.Gateway, now, &s); err != nil {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "command refused: %v", err)
+	r.approvals.denied = &s
+	missing := r.recordDecision(s, e, "")
+	return signals.Receipt{Accepted: true, Message: "denied; the release ends", Missing: missing}, nil
+}
+
+// withdraw takes back one's own approval. Whoever did so may approve again.
+func (r *release) withdraw(s signals.ApprovalStatement, e signals.Envelope) (signals.Receipt, error) {
+	if strings.TrimSpace(s.Reason) == "" {
+		return signals.Receipt{}, refused(signals.ErrNotAllowed, "a withdrawal needs a reason")
 	}
-	if err := boundTo(s.Binding, r.papers.release, r.papers.run, r.digest, now); err != nil {
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "command refused: %v", err)
+	fell := r.approvals.void(func(g given) string {
+		if g.statement.Approver.Key() != s.Approver.Key() {
+			return ""
+		}
+		return "withdrawn: " + s.Reason
+	})
+	if len(fell) == 0 {
+		return signals.Receipt{}, refused(signals.ErrNotAllowed, "%s has no approval here to take back", s.Approver.Display())
 	}
-	switch {
-	case s.Command != signals.Abort:
-		return signals.Receipt{}, refused(signals.ErrUntrusted, "command %q is not known; known: abort", s.Command)
-	case strings.TrimSpace(s.Reason) == "":
-		return signals.Receipt{}, refused(signals.ErrNotAllowed, "abort needs a reason")
-	case r.aborted != nil:
-		return signals.Receipt{}, refused(signals.ErrNotNow, "the release is being aborted already, by %s", r.aborted.by)
-	case r.settling || r.phase == signals.RollingBack:
-		return signals.Receipt{}, refused(signals.ErrNotNow, "too late to abort: the release is in phase %s", r.phase)
+	missing := r.recordDecision(s, e, "")
+	r.nowMissing()
+	return signals.Receipt{Accepted: true, Message: "withdrawn; missing is " + describeQuorum(missing), Missing: missing}, nil
+}
+
+// recordDecision writes a counted decision down, tells of it, and returns whom
+// the quorum still needs.
+func (r *release) recordDecision(s signals.ApprovalStatement, e signals.Envelope, place string) signals.Quorum {
+	r.nonces[s.Nonce] = true
+	missing := r.approvals.missing()
+	kept := make([]string, len(r.approvals.exclusions))
+	for i, x := range r.approvals.exclusions {
+		kept[i] = x.Identity
 	}
-	r.aborted = &stop{kind: signals.Aborted, trigger: "operator", by: s.Operator.Key(), reasons: []string{s.Reason}}
-	r.note(signals.RecordCommand, signals.CommandPredicate{PlanDigest: r.digest, Statement: s, Envelope: m.Envelope, Phase: r.phase})
-	r.stopForward()
-	return signals.Receipt{Accepted: true, Message: "aborting; whatever was changed is put back"}, nil
+	r.note(signals.RecordApproval, signals.ApprovalPredicate{
+		PlanDigest: r.digest, Statement: s, Envelope: e, Place: place, Missing: missing, Excluded: kept,
+	})
+	text := fmt.Sprintf("%s %s: %s", s.Approver.Display(), decided[s.Decision], s.Reason)
+	if s.Command == "" && s.Decision == signals.Approve && missing.People() > 0 {
+		text += fmt.Sprintf(" (still missing %s)", describeQuorum(missing))
+	}
+	r.say(signals.Reply{Event: "approval/" + s.Nonce, Text: text})
+	return missing
+}
+
+// decided says a decision as something that somebody did.
+var decided = map[signals.Decision]string{
+	signals.Approve: "approved", signals.Deny: "denied", signals.Withdraw: "withdrew their approval",
 }

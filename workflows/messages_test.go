@@ -39,7 +39,7 @@ func TestApprovalsThatDoNotCount(t *testing.T) {
 			e := r.w.seal(signals.ApprovalPayload, s)
 			r.send(signals.ApprovalMessage, e)
 			return r.send(signals.ApprovalMessage, e)
-		}, signals.ErrUntrusted, "nonce"},
+		}, signals.ErrReplayed, "nonce"},
 		"2 replayed: expired": {func(r *run) *reply {
 			return r.decide(lead, signals.Approve, func(s *signals.ApprovalStatement) { s.ExpiresAt = s.IssuedAt.Add(-time.Second) })
 		}, signals.ErrUntrusted, "expired"},
@@ -168,14 +168,7 @@ func TestAbortIsRefusedWhereItMakesNoSense(t *testing.T) {
 			r := w.start(t).approved()
 			var got *reply
 			r.RegisterDelayedCallback(func() {
-				st := r.status()
-				s := signals.CommandStatement{
-					Binding: signals.Binding{Release: st.Release, Run: st.Run, PlanDigest: st.PlanDigest, Nonce: "n",
-						IssuedAt: r.Now(), ExpiresAt: r.Now().Add(time.Minute)},
-					Command: signals.Abort, Reason: "because", Operator: person("on-call"),
-				}
-				edit(&s)
-				got = r.send(signals.CommandMessage, w.seal(signals.CommandPayload, s))
+				got = r.command(person("on-call"), signals.Abort, edit)
 			}, 90*time.Second)
 			require.Equal(t, signals.Promoted, r.execute(requestIn).Kind)
 			require.Error(t, got.err)

@@ -17,6 +17,7 @@ import (
 const (
 	readTimeout    = 20 * time.Second
 	readBudget     = 15 * time.Minute
+	mindTimeout    = time.Minute
 	recordTimeout  = 20 * time.Second
 	heartbeat      = 10 * time.Second
 	undoBudget     = 30 * time.Minute
@@ -42,6 +43,17 @@ func reading(summary string) workflow.ActivityOptions {
 		ScheduleToCloseTimeout: readBudget,
 		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second),
 		Summary:                summary,
+	}
+}
+
+// minding is for the watch of what approvals rest on. It asks for its next look
+// itself for as long as that stands, hence no budget.
+func minding(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue:           signals.ReleaseQueue,
+		StartToCloseTimeout: mindTimeout,
+		RetryPolicy:         retry(time.Second, time.Minute),
+		Summary:             summary,
 	}
 }
 

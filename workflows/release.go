@@ -46,6 +46,11 @@ func (r *release) forward() error {
 		r.bake,     // watched on
 	}
 	for _, step := range steps {
+		if !r.changed() { // later the steps hold where they are watched
+			if err := r.hold(r.fwd); err != nil {
+				return err
+			}
+		}
 		if err := step(r.fwd); err != nil {
 			return err
 		}
@@ -71,6 +76,14 @@ type stop struct {
 	trigger string
 }
 
+// who names whoever decided the end, or else the reason.
+func (s *stop) who() string {
+	if s.by != "" {
+		return s.by
+	}
+	return joinReasons(s.reasons)
+}
+
 func (s *stop) Error() string { return string(s.kind) + ": " + joinReasons(s.reasons) }
 
 func stopped(kind signals.OutcomeKind, trigger string, reasons ...string) *stop {
@@ -85,12 +98,12 @@ func (r *release) ending(err error) ending {
 	if err == nil {
 		return ending{kind: signals.Promoted}
 	}
-	end := ending{undo: len(r.undos) > 0}
+	end := ending{undo: r.changed()}
 	var s *stop
 	var app *temporal.ApplicationError
 	switch {
-	case r.aborted != nil:
-		end.kind, end.reasons, end.by, end.trigger = signals.Aborted, r.aborted.reasons, r.aborted.by, "operator"
+	case r.halted != nil:
+		end.kind, end.reasons, end.by, end.trigger = r.halted.kind, r.halted.reasons, r.halted.by, r.halted.trigger
 	case temporal.IsCanceledError(err):
 		end.kind, end.trigger = signals.Aborted, "cancel"
 		end.reasons = []string{"the workflow was cancelled through Temporal"}

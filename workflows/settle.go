@@ -23,6 +23,7 @@ func (r *release) settle(end ending) (signals.Outcome, error) {
 		Release: r.papers.release, Run: r.papers.run,
 		Service: r.papers.service, Environment: r.papers.environment, Tier: r.plan.Tier,
 		Artifact: r.plan.Artifact, PlanDigest: r.digest, Rollback: r.rollback,
+		Commit: r.request.Commit, Review: r.reviewDue(workflow.Now(ctx).UTC()),
 		StartedAt: r.started, EndedAt: workflow.Now(ctx).UTC(),
 	}
 	if r.lkg != nil && r.grant.Granted {
@@ -41,6 +42,7 @@ func (r *release) settle(end ending) (signals.Outcome, error) {
 		return *outcome, err
 	}
 	r.outcome, r.doing = outcome, "ended: "+string(outcome.Kind)
+	r.tellOutcome(outcome)
 	r.gate(passed, fmt.Sprintf("%d records, manifest %s", len(r.papers.refs), short(outcome.Manifest.Digest)))
 	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 	return *outcome, nil
@@ -66,16 +68,10 @@ func (r *release) closePapers(ctx workflow.Context, outcome *signals.Outcome) er
 // the workflow: that is what pages. The lane closes the papers.
 func (r *release) undoFailed(ctx workflow.Context) error {
 	_, _ = workflow.AwaitWithTimeout(ctx, settleBudget, func() bool { return r.papers.pending() == 0 || r.papers.broken != nil })
-	var faults []error
-	for _, s := range r.rollback.Steps {
-		if s.Error != "" {
-			faults = append(faults, fmt.Errorf("%s: %s", s.Name, s.Error))
-		}
-	}
 	t := r.plan.Target
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(
-		"rollback of %s in %s is not complete: %v. Look at deployment %s/%s and route %s; last known good is %s",
-		r.plan.Service, r.plan.Environment, errors.Join(faults...), t.Namespace, t.Stable, t.Route, r.lkg.Image), signals.ErrUndo, nil)
+		"rollback of %s in %s is not complete: %s. Look at deployment %s/%s and route %s; last known good is %s",
+		r.plan.Service, r.plan.Environment, joinReasons(r.unfinished), t.Namespace, t.Stable, t.Route, r.lkg.Image), signals.ErrUndo, nil)
 }
 
 // applicationError returns err's application error of one type, or nil.

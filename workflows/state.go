@@ -45,24 +45,56 @@ type release struct {
 	verification signals.Verification
 	decision     signals.PolicyResult
 	permit       *signals.Envelope
+	permitUntil  time.Time
 	approvals    approvals
-	aborted      *stop
+	nonces       map[string]bool // of approvals and commands that counted
+	halted       *stop           // why a person or lost standing ends the release
 	settling     bool
 	refused      int // messages refused
+
+	// What operators want, and what waits for somebody to approve it.
+	paused  *pause
+	pending []pending
+	retry   bool // the failed undos are to be tried again
 
 	// people is false in a run that began before approvals could be withdrawn,
 	// stepped up or void, and before operators had more commands than abort.
 	people  bool
 	notices notices
+	// endStanding stops the watch of what approvals rest on.
+	endStanding workflow.CancelFunc
 
 	grant    signals.LaneGrant
 	lkg      *signals.Snapshot
 	weight   int32
 	windows  []signals.WindowStatus
-	verdict  string // digest of the last analysis record
+	watched  *watched // the window under way
+	serving  *watched // the last window over what serves traffic now
+	verdict  string   // digest of the last analysis record
 	undos    []undo
 	rollback *signals.RollbackReport
-	outcome  *signals.Outcome
+	// unfinished says what of the last rollback could not be done.
+	unfinished []string
+	outcome    *signals.Outcome
+}
+
+// pause is who holds the release, and why.
+type pause struct {
+	by     signals.Subject
+	reason string
+}
+
+func (p *pause) text() string { return p.by.Display() + ": " + p.reason }
+
+// changed says whether the environment may have been changed.
+func (r *release) changed() bool { return len(r.undos) > 0 }
+
+// halt ends the forward part for a reason; the first one counts.
+func (r *release) halt(s *stop) {
+	if r.halted == nil {
+		r.halted = s
+	}
+	r.stopForward()
 }
 
 func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
@@ -80,7 +112,7 @@ func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 			release: info.WorkflowExecution.ID, run: run,
 			subjects: []signals.RecordSubject{{Name: "request", Digest: signals.Digest(raw)}},
 		},
-		approvals: approvals{nonces: map[string]bool{}},
+		nonces: map[string]bool{}, endStanding: func() {},
 	}
 	r.people = workflow.GetVersion(ctx, "people", workflow.DefaultVersion, 1) >= 1
 	r.papers.changed = r.show

@@ -48,6 +48,9 @@ func (r *release) intake(ctx workflow.Context) error {
 	if err := r.identify(workflow.Now(ctx).UTC()); err != nil {
 		return r.refuseRequest(ctx, err.Error())
 	}
+	if no := mayStart(plan, r.requester); no != "" {
+		return r.refuseRequest(ctx, no)
+	}
 	if _, err := r.record(ctx, signals.RecordRequest, r.requestRecord()); err != nil {
 		return err
 	}
@@ -55,9 +58,11 @@ func (r *release) intake(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.record(ctx, signals.RecordPlan, signals.PlanPredicate{PlanDigest: r.digest, Plan: canonical})
+	if _, err = r.record(ctx, signals.RecordPlan, signals.PlanPredicate{PlanDigest: r.digest, Plan: canonical}); err != nil {
+		return err
+	}
 	r.gate(passed, fmt.Sprintf("image %s, plan %s", short(plan.Artifact.Digest), short(r.digest)))
-	return err
+	return r.breakGlass(ctx)
 }
 
 // identify establishes who asks. A request without an envelope is accepted, its
@@ -158,42 +163,6 @@ func (r *release) decide(ctx workflow.Context) error {
 	return nil
 }
 
-// approve waits for the people that the policy asks for.
-func (r *release) approve(ctx workflow.Context) error {
-	r.approvals.needed = r.decision.Approvals
-	if r.approvals.needed.People() == 0 {
-		r.enter(signals.Approving, "no approval needed")
-		r.gate(skipped, fmt.Sprintf("tier %d needs no approval", r.plan.Tier))
-		return nil
-	}
-	limit := r.plan.Limits.Approval.D()
-	r.approvals.expires = workflow.Now(ctx).UTC().Add(limit)
-	r.enter(signals.Approving, "")
-	r.now("waiting for "+describeQuorum(r.approvals.missing()), r.approvals.expires)
-	timerCtx, cancelTimer := workflow.WithCancel(ctx)
-	defer cancelTimer()
-	expiry := workflow.NewTimerWithOptions(timerCtx, limit, workflow.TimerOptions{Summary: "approval expires"})
-	if err := workflow.Await(ctx, func() bool {
-		return r.approvals.denied != nil || r.approvals.complete() || expiry.IsReady()
-	}); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err // a cancelled timer is ready, too: that is no expiry
-	}
-	if denied := r.approvals.denied; denied != nil {
-		r.gate(failed, "denied by "+denied.Approver.Display())
-		return &stop{kind: signals.Denied, trigger: "operator", by: denied.Approver.Key(), reasons: []string{denied.Reason}}
-	}
-	if !r.approvals.complete() {
-		reason := fmt.Sprintf("no quorum within %s: still missing %s", limit, describeQuorum(r.approvals.missing()))
-		r.gate(failed, reason)
-		return stopped(signals.Expired, "deadline", reason)
-	}
-	r.gate(passed, "approved by "+strings.Join(r.approvals.names(), ", "))
-	return nil
-}
-
 // acquire waits for the lane, looks at what it runs, and obtains the permit.
 func (r *release) acquire(ctx workflow.Context) error {
 	r.enter(signals.Queueing, "asking for the lane")
@@ -213,6 +182,11 @@ func (r *release) acquire(ctx workflow.Context) error {
 		PlanDigest: r.digest, WaitedFor: signals.Duration(workflow.Now(ctx).Sub(asked)),
 		LKG: lkg, LKGFrom: from, Observed: observed,
 	}); err != nil {
+		return err
+	}
+	// From here on each step looks at everything again before it acts.
+	r.endStanding()
+	if err := r.stillApproved(workflow.Now(ctx).UTC()); err != nil {
 		return err
 	}
 	if err := r.issuePermit(ctx); err != nil {
@@ -243,6 +217,7 @@ func lastKnownGood(grant signals.LaneGrant, observed signals.Snapshot) (signals.
 func (r *release) claim(ctx workflow.Context, resource signals.LaneResource, limit time.Duration) (signals.LaneGrant, error) {
 	in := signals.AcquireInput{Environment: r.papers.environment, Service: r.papers.service, Claim: signals.LaneClaim{
 		Resource: resource, Release: workflow.GetInfo(ctx).WorkflowExecution.ID, Run: r.papers.run, At: workflow.Now(ctx).UTC(),
+		BreakGlass: r.plan.BreakGlass != nil,
 	}}
 	deadline := workflow.Now(ctx).Add(limit)
 	granted := workflow.GetSignalChannel(ctx, signals.LaneGranted)
@@ -253,11 +228,11 @@ func (r *release) claim(ctx workflow.Context, resource signals.LaneResource, lim
 		}
 		left := deadline.Sub(workflow.Now(ctx))
 		if limit > 0 && left <= 0 {
-			return grant, stopped(signals.Expired, "deadline", fmt.Sprintf("the lane was not free within %s; it is held by %s", limit, grant.Holder))
+			return grant, stopped(signals.Expired, "deadline", fmt.Sprintf("the lane was not free within %s; %s", limit, keptBy(grant)))
 		}
 		if limit > 0 {
 			pause = min(pause, left)
-			r.now(fmt.Sprintf("number %d in the queue; %s holds the lane", grant.Position, grant.Holder), deadline.UTC())
+			r.now(fmt.Sprintf("number %d in the queue; %s", grant.Position, keptBy(grant)), deadline.UTC())
 		}
 		if err := r.awaitSignal(ctx, granted, pause); err != nil {
 			return grant, err
@@ -265,12 +240,20 @@ func (r *release) claim(ctx workflow.Context, resource signals.LaneResource, lim
 	}
 }
 
+// keptBy says what keeps a lane from being granted.
+func keptBy(grant signals.LaneGrant) string {
+	switch {
+	case grant.Blocked != "":
+		return grant.Blocked
+	case grant.Holder != "":
+		return "it is held by " + grant.Holder
+	}
+	return "it is about to be free"
+}
+
 // awaitSignal returns when the channel has a message or the pause is over.
 func (r *release) awaitSignal(ctx workflow.Context, ch workflow.ReceiveChannel, pause time.Duration) error {
-	timerCtx, cancel := workflow.WithCancel(ctx)
-	defer cancel()
-	timer := workflow.NewTimerWithOptions(timerCtx, pause, workflow.TimerOptions{Summary: "ask the lane again"})
-	if err := workflow.Await(ctx, func() bool { return ch.Len() > 0 || timer.IsReady() }); err != nil {
+	if _, err := r.awaitUntil(ctx, pause, "ask the lane again", func() bool { return ch.Len() > 0 }); err != nil {
 		return err
 	}
 	for ch.ReceiveAsync(nil) {
@@ -279,10 +262,25 @@ func (r *release) awaitSignal(ctx workflow.Context, ch workflow.ReceiveChannel, 
 	return nil
 }
 
+// awaitUntil returns true when the condition holds, or false when the time is
+// over. Its timer ends with it.
+func (r *release) awaitUntil(ctx workflow.Context, limit time.Duration, summary string, condition func() bool) (bool, error) {
+	timerCtx, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	timer := workflow.NewTimerWithOptions(timerCtx, limit, workflow.TimerOptions{Summary: summary})
+	met := false
+	err := workflow.Await(ctx, func() bool {
+		met = condition()
+		return met || timer.IsReady()
+	})
+	return met, err
+}
+
 // issuePermit turns decision and approvals into the signed verdict that the
 // deploy role demands before it lets the digest in.
 func (r *release) issuePermit(ctx workflow.Context) error {
 	now := workflow.Now(ctx).UTC()
+	until := now.Add(longest(r.plan) + r.decision.PermitFor.D())
 	out, err := r.record(ctx, signals.RecordPermit, signals.VSAPredicate{
 		Verifier:     map[string]string{"id": "https://waybill.dev/policy/v1"},
 		TimeVerified: now,
@@ -293,7 +291,7 @@ func (r *release) issuePermit(ctx workflow.Context) error {
 		},
 		VerificationResult: "PASSED",
 		VerifiedLevels:     r.decision.Levels,
-		ExpiresAt:          now.Add(longest(r.plan) + r.decision.PermitFor.D()),
+		ExpiresAt:          until,
 	})
 	if err != nil {
 		return err
@@ -301,8 +299,19 @@ func (r *release) issuePermit(ctx workflow.Context) error {
 	if out.Envelope == nil {
 		return temporal.NewNonRetryableApplicationError("the notary returned no envelope for the permit", signals.ErrPermit, nil)
 	}
-	r.permit = out.Envelope
+	r.permit, r.permitUntil = out.Envelope, until
 	return nil
+}
+
+// renewPermit has the permit made out anew where it might run out before the next
+// step is done, because the release was held or watched for longer than planned.
+func (r *release) renewPermit(ctx workflow.Context) error {
+	const calls = 3 // of deploy activities in a step, at most
+	step := calls * changing(r.plan.Target, "").ScheduleToCloseTimeout
+	if !r.people || r.permit == nil || workflow.Now(ctx).Add(step).Before(r.permitUntil) {
+		return nil
+	}
+	return r.issuePermit(ctx)
 }
 
 // longest is how long a plan's delivery can take if every window is extended.

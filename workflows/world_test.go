@@ -62,6 +62,9 @@ type world struct {
 	denied       []signals.PolicyReason
 	quorum       signals.Quorum
 	recheck      func() error
+	standing     func(signals.RecheckInput) []signals.StandingChange
+	edit         func(*signals.Plan) // the plan, before it is used
+	source       *signals.SourceReview
 	fail         map[string]func() error // by activity name
 	verdict      func(in signals.WatchInput) signals.Verdict
 	notaryDown   func() error
@@ -152,14 +155,18 @@ func (w *world) ResolvePlan(_ context.Context, in signals.ResolveInput) (signals
 	if w.resolve != nil {
 		return signals.Plan{}, w.resolve
 	}
-	return w.plan(in), nil
+	plan := w.plan(in)
+	if w.edit != nil {
+		w.edit(&plan)
+	}
+	return plan, nil
 }
 
 func (w *world) VerifyArtifact(context.Context, signals.VerifyInput) (signals.Verification, error) {
 	if err := w.failing("VerifyArtifact"); err != nil {
 		return signals.Verification{}, err
 	}
-	return signals.Verification{Digest: newDigest, Refusals: w.refusals}, nil
+	return signals.Verification{Digest: newDigest, Refusals: w.refusals, Source: w.source}, nil
 }
 
 func (w *world) DecidePolicy(_ context.Context, in signals.PolicyInput) (signals.PolicyOutput, error) {
@@ -174,6 +181,17 @@ func (w *world) Recheck(context.Context, signals.RecheckInput) error {
 		return w.recheck()
 	}
 	return nil
+}
+
+// WatchStanding answers what standing does, and else that all of it stands.
+func (w *world) WatchStanding(_ context.Context, in signals.RecheckInput) ([]signals.StandingChange, error) {
+	if w.standing != nil {
+		if changes := w.standing(in); len(changes) > 0 {
+			return changes, nil
+		}
+	}
+	return nil, temporal.NewApplicationErrorWithOptions("nothing has changed", signals.ErrStands,
+		temporal.ApplicationErrorOptions{NextRetryDelay: 30 * time.Second, Category: temporal.ApplicationErrorCategoryBenign})
 }
 
 func (w *world) Acquire(_ context.Context, in signals.AcquireInput) (signals.LaneGrant, error) {
@@ -204,9 +222,17 @@ func (w *world) forward(what string, in signals.DeployInput) {
 	if in.Permit == nil {
 		w.breach("%s without a permit", what)
 	}
-	last := w.records[len(w.records)-1]
-	if last.Kind != signals.RecordDeployment && last.Kind != signals.RecordRefusal {
-		w.breach("%s although the last durable record is %s: evidence before action", what, last.Kind)
+	stage := "none"
+	for _, r := range slices.Backward(w.records) {
+		if r.Kind == signals.RecordDeployment {
+			var p signals.DeploymentPredicate
+			require.NoError(w.t, json.Unmarshal(r.Predicate, &p))
+			stage = p.Stage
+			break
+		}
+	}
+	if stage != "intended" {
+		w.breach("%s although the last durable deployment record is %s: evidence before action", what, stage)
 	}
 }
 
@@ -340,8 +366,9 @@ func predicate[T any](w *world, kind signals.RecordKind) T {
 // run is one release in the time-skipping environment.
 type run struct {
 	*testsuite.TestWorkflowEnvironment
-	w *world
-	t testing.TB
+	w        *world
+	t        testing.TB
+	commands int
 }
 
 func (w *world) start(tb testing.TB) *run {
@@ -353,14 +380,15 @@ func (w *world) start(tb testing.TB) *run {
 	env.SetStartWorkflowOptions(startOptions(releaseIn))
 	env.RegisterWorkflow(Release)
 	for name, fn := range map[string]any{
-		"ResolvePlan": w.ResolvePlan, "VerifyArtifact": w.VerifyArtifact, "DecidePolicy": w.DecidePolicy, "Recheck": w.Recheck,
+		"WatchStanding": w.WatchStanding,
+		"ResolvePlan":   w.ResolvePlan, "VerifyArtifact": w.VerifyArtifact, "DecidePolicy": w.DecidePolicy, "Recheck": w.Recheck,
 		"Acquire": w.Acquire, "Observe": w.Observe, "EnsureCanary": w.EnsureCanary, "SetWeight": w.SetWeight,
 		"PromoteStable": w.PromoteStable, "RestoreStable": w.RestoreStable, "RemoveCanary": w.RemoveCanary,
 		"Watch": w.Watch, "WriteRecord": w.WriteRecord,
 	} {
 		env.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
-	return &run{env, w, tb}
+	return &run{TestWorkflowEnvironment: env, w: w, t: tb}
 }
 
 // execute runs the release to its end and returns its outcome.
@@ -448,15 +476,33 @@ func (r *run) decide(who signals.Subject, d signals.Decision, edit ...func(*sign
 	return r.send(signals.ApprovalMessage, r.w.seal(signals.ApprovalPayload, r.statement(who, d, edit...)))
 }
 
-func (r *run) abort(reason string) *reply {
+// command is an operator's command as the gateway would sign it; edit may spoil it.
+func (r *run) command(who signals.Subject, kind signals.CommandKind, edit ...func(*signals.CommandStatement)) *reply {
 	st := r.status()
-	return r.send(signals.CommandMessage, r.w.seal(signals.CommandPayload, signals.CommandStatement{
+	r.commands++
+	s := signals.CommandStatement{
 		Binding: signals.Binding{
-			Release: st.Release, Run: st.Run, PlanDigest: st.PlanDigest, Nonce: "abort-1",
+			Release: st.Release, Run: st.Run, PlanDigest: st.PlanDigest, Nonce: fmt.Sprintf("%s-%d", kind, r.commands),
 			IssuedAt: r.Now().UTC(), ExpiresAt: r.Now().UTC().Add(time.Minute),
 		},
-		Command: signals.Abort, Reason: reason, Operator: person("on-call", "payments-oncall"),
-	}))
+		Command: kind, Reason: "because", Operator: who,
+	}
+	for _, e := range edit {
+		e(&s)
+	}
+	return r.send(signals.CommandMessage, r.w.seal(signals.CommandPayload, s))
+}
+
+var onCall = person("on-call", "payments-oncall")
+
+func (r *run) abort(reason string) *reply {
+	return r.command(onCall, signals.Abort, func(s *signals.CommandStatement) { s.Reason = reason })
+}
+
+// at does something at a time after the start.
+func (r *run) at(after time.Duration, do func()) *run {
+	r.RegisterDelayedCallback(do, after)
+	return r
 }
 
 // approved has both approvers decide as soon as they are asked.
