@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -21,9 +22,7 @@ func workflowToken(t *testing.T, issuer *authtest.Issuer, override map[string]an
 		"ref": "refs/heads/main", "ref_type": "branch", "event_name": "push", "run_id": "8193", "actor": "developer",
 		"job_workflow_ref": "payments/payments-api/.github/workflows/release.yml@refs/heads/main",
 	}
-	for claim, value := range override {
-		claims[claim] = value
-	}
+	maps.Copy(claims, override)
 	return issuer.Token(t, "", nil, claims)
 }
 

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"maps"
 	"net/url"
 	"testing"
 	"time"
@@ -104,9 +105,7 @@ func TestLoginsAreHeldAgainstWhatWasDemanded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			claims := map[string]any{"aud": "gateway", "nonce": "n", "acr": "mfa", "auth_time": ago(time.Second)}
-			for claim, value := range c.claims {
-				claims[claim] = value
-			}
+			maps.Copy(claims, c.claims)
 			issuer.Grant("code", issuer.Token(t, "risk-officer", nil, claims))
 			id, err := web.Exchange(t.Context(), "code", request)
 			if c.fault == nil {

@@ -267,8 +267,7 @@ func TestABurstAsksOnce(t *testing.T) {
 	for range 50 {
 		crowd.Go(func() {
 			person, err := d.ByEmail(t.Context(), "A@x.example")
-			assert.NoError(t, err)
-			assert.Equal(t, "u-1", person.ID)
+			assert.Equal(t, "u-1", person.ID, "%v", err)
 		})
 	}
 	close(release)
@@ -298,7 +297,7 @@ func TestFiltersCannotBeEscapedFrom(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		id := rapid.StringN(1, 40, -1).Draw(t, "id")
-		_, err := d.BySubject(context.Background(), signals.Subject{Issuer: "https://idp.example", ID: id}) //nolint:usetesting // rapid's T has none
+		_, err := d.BySubject(context.Background(), signals.Subject{Issuer: "https://idp.example", ID: id})
 		if err == nil {
 			t.Fatal("nobody was found")
 		}
