@@ -30,15 +30,17 @@ var (
 	}
 )
 
-var emoji = map[string]string{
-	"white_check_mark": "✅", "heavy_check_mark": "✔️", "x": "❌", "no_entry": "⛔", "no_entry_sign": "🚫", "warning": "⚠️",
-	"rocket": "🚀", "rotating_light": "🚨", "hourglass": "⌛", "hourglass_flowing_sand": "⏳", "alarm_clock": "⏰", "bell": "🔔",
-	"lock": "🔒", "unlock": "🔓", "key": "🔑", "mag": "🔍", "memo": "📝", "package": "📦", "ship": "🚢", "snowflake": "❄️",
-	"leftwards_arrow_with_hook": "↩️", "rewind": "⏪", "arrows_counterclockwise": "🔄", "double_vertical_bar": "⏸️",
-	"pause_button": "⏸️", "arrow_forward": "▶️", "black_square_for_stop": "⏹️", "chart_with_upwards_trend": "📈", "bar_chart": "📊",
-	"large_green_circle": "🟢", "large_yellow_circle": "🟡", "red_circle": "🔴", "large_blue_circle": "🔵", "white_circle": "⚪",
-	"tada": "🎉", "fire": "🔥", "eyes": "👀", "busts_in_silhouette": "👥", "bust_in_silhouette": "👤", "stopwatch": "⏱️",
-	"octagonal_sign": "🛑", "shield": "🛡️", "link": "🔗", "scroll": "📜", "information_source": "ℹ️", "question": "❓",
+// emoji are drawn as a sign on a coloured tile, since not every machine has a
+// font with pictures. Others stay as they are written.
+var emoji = map[string]struct{ tile, sign string }{
+	"white_check_mark": {"good", "✔"}, "heavy_check_mark": {"good", "✔"}, "large_green_circle": {"good", "●"}, "tada": {"good", "★"},
+	"x": {"bad", "✘"}, "no_entry": {"bad", "–"}, "no_entry_sign": {"bad", "–"}, "octagonal_sign": {"bad", "■"}, "red_circle": {"bad", "●"},
+	"rotating_light": {"bad", "!"}, "black_square_for_stop": {"bad", "■"}, "fire": {"bad", "!"}, "bell": {"bad", "!"},
+	"warning": {"care", "!"}, "raised_hand": {"care", "?"}, "large_yellow_circle": {"care", "●"}, "hourglass": {"care", "◷"},
+	"hourglass_flowing_sand": {"care", "◷"}, "alarm_clock": {"care", "◷"}, "stopwatch": {"care", "◷"},
+	"arrow_forward": {"info", "▶"}, "double_vertical_bar": {"info", "❚❚"}, "pause_button": {"info", "❚❚"}, "rocket": {"info", "➚"},
+	"leftwards_arrow_with_hook": {"info", "↩"}, "rewind": {"info", "↩"}, "arrows_counterclockwise": {"info", "↻"}, "snowflake": {"info", "❄"},
+	"information_source": {"info", "i"}, "memo": {"info", "✎"}, "mag": {"info", "⌕"}, "package": {"info", "◆"}, "large_blue_circle": {"info", "●"},
 }
 
 // mrkdwn renders a text that uses it. names finds the name of a user or channel.
@@ -77,8 +79,8 @@ func escape(text string) string {
 
 func emojis(text string) string {
 	return shortcode.ReplaceAllStringFunc(text, func(found string) string {
-		if sign, ok := emoji[strings.Trim(found, ":")]; ok {
-			return sign
+		if e, ok := emoji[strings.Trim(found, ":")]; ok {
+			return `<span class="emoji ` + e.tile + `" title="` + found + `">` + e.sign + `</span>`
 		}
 		return found
 	})

@@ -19,7 +19,7 @@ func TestMrkdwn(t *testing.T) {
 		"<@U1> in <#C1>, <!here>":             `<span class="mention">@release-lead</span> in <span class="mention">#releases</span>, <span class="mention">@here</span>`,
 		"a &lt;script&gt; &amp; b":            "a &lt;script&gt; &amp; b",
 		"&gt; quoted\nplain\nmore":            "<blockquote>quoted</blockquote>plain<br>more",
-		":white_check_mark: :no_such_sign:":   "✅ :no_such_sign:",
+		":white_check_mark: :no_such_sign:":   `<span class="emoji good" title=":white_check_mark:">✔</span> :no_such_sign:`,
 		"<javascript:alert(1)|x>":             "&lt;javascript:alert(1)|x&gt;",
 		"a_b_c 2*3*4":                         "a_b_c 2*3*4",
 		"<!date^0^{date_num}|then>":           "1970-01-01",
@@ -29,7 +29,7 @@ func TestMrkdwn(t *testing.T) {
 	}
 }
 
-var ourTags = regexp.MustCompile(`</?(strong|em|s|code|pre|blockquote)>|<br>|<a href="[^"<>]*" target="_blank" rel="noopener">|</a>|<span class="mention">|</span>`)
+var ourTags = regexp.MustCompile(`</?(strong|em|s|code|pre|blockquote)>|<br>|<a href="[^"<>]*" target="_blank" rel="noopener">|</a>|<span class="mention">|<span class="emoji [a-z]+" title=":[a-z_]+:">|</span>`)
 
 // Whatever a message says, no markup but ours reaches the page.
 func TestMrkdwnBringsNoMarkupOfItsOwn(t *testing.T) {
