@@ -89,7 +89,7 @@ func newDemo(ctx context.Context, state stack.State, out io.Writer, yes bool) (*
 		out: out, yes: yes, tokens: map[string]string{},
 	}
 	for _, account := range []string{"ci", "release-lead", "risk-officer"} {
-		if d.tokens[account], err = logIn(ctx, state, account); err != nil {
+		if d.tokens[account], err = logIn(ctx, state, account, false); err != nil {
 			return nil, err
 		}
 	}

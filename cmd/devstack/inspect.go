@@ -99,7 +99,8 @@ func newTokenCommand(f *flags) *cobra.Command {
 	for _, account := range oidcissuer.Accounts() {
 		names = append(names, fmt.Sprintf("%s (%s)", account.ID, strings.Join(account.Groups, ", ")))
 	}
-	return &cobra.Command{
+	var second bool
+	cmd := &cobra.Command{
 		Use: "token ACCOUNT", Short: "Log in as an account of the stack and print its token", Args: cobra.ExactArgs(1),
 		Long: "Log in as an account of the stack's OIDC issuer and print its token, for WAYBILL_TOKEN.\n\n" +
 			"The accounts are the roles of a release, with their groups:\n  " + strings.Join(names, "\n  "),
@@ -108,7 +109,7 @@ func newTokenCommand(f *flags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := logIn(cmd.Context(), state, args[0])
+			token, err := logIn(cmd.Context(), state, args[0], second)
 			if err != nil {
 				return err
 			}
@@ -116,16 +117,50 @@ func newTokenCommand(f *flags) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&second, "mfa", false, "log in with the second factor too, as decisions with step-up demand")
+	return cmd
 }
 
-// logIn gets a token for an account by its password, which only this machine
-// knows.
-func logIn(ctx context.Context, state stack.State, account string) (string, error) {
+// logIn gets a token for an account by its password, and its second factor if
+// asked to, which only this machine knows.
+func logIn(ctx context.Context, state stack.State, account string, second bool) (string, error) {
 	secrets, err := oidcissuer.LoadSecrets(stack.Layout{Dir: state.Dir}.Issuer())
 	if err != nil {
 		return "", err
 	}
-	return oidcissuer.LogIn(ctx, state.Issuer, account, secrets.Passwords[account])
+	who := oidcissuer.Credentials{Account: account, Password: secrets.Passwords[account]}
+	if second {
+		if who.Code, err = secrets.Code(account, time.Now()); err != nil {
+			return "", err
+		}
+	}
+	return oidcissuer.LogIn(ctx, state.Issuer, who)
+}
+
+// newPasswordCommand tells what a person would type into the login form.
+func newPasswordCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use: "password ACCOUNT", Short: "Print an account's password and, if it has a second factor, its code of now", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			state, err := readState(f)
+			if err != nil {
+				return err
+			}
+			secrets, err := oidcissuer.LoadSecrets(stack.Layout{Dir: state.Dir}.Issuer())
+			if err != nil {
+				return err
+			}
+			password, ok := secrets.Passwords[args[0]]
+			if !ok {
+				return fmt.Errorf("the issuer has no account %q; see devstack token --help", args[0])
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), password)
+			if code, err := secrets.Code(args[0], time.Now()); err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), code)
+			}
+			return nil
+		},
+	}
 }
 
 func newLogsCommand(f *flags) *cobra.Command {

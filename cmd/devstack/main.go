@@ -65,6 +65,6 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&f.name, "name", usualName, "name of the stack; stacks of other names run beside it")
 	root.PersistentFlags().StringVar(&f.dir, "state", "", "folder of the stack's state (default: .waybill in the repository)")
-	root.AddCommand(newUpCommand(f), newDownCommand(f), newStatusCommand(f), newTokenCommand(f), newLogsCommand(f), newDemoCommand(f), newServeCommand())
+	root.AddCommand(newUpCommand(f), newDownCommand(f), newStatusCommand(f), newTokenCommand(f), newPasswordCommand(f), newLogsCommand(f), newDemoCommand(f), newServeCommand())
 	return root
 }

@@ -78,11 +78,11 @@ func TestWrongCredentialsGetNoToken(t *testing.T) {
 	issuer := start(t, Config{})
 	for _, account := range []string{"ci", "developer"} {
 		for _, password := range []string{"", "wrong"} {
-			_, err := LogIn(t.Context(), issuer.URL, account, password)
+			_, err := LogIn(t.Context(), issuer.URL, Credentials{Account: account, Password: password})
 			require.Error(t, err, "%s with %q", account, password)
 		}
 	}
-	_, err := LogIn(t.Context(), issuer.URL, "nobody", "x")
+	_, err := LogIn(t.Context(), issuer.URL, Credentials{Account: "nobody", Password: "x"})
 	require.ErrorContains(t, err, "the accounts are ci, developer")
 
 	// A machine's secret is no way into the form.

@@ -19,7 +19,7 @@ var scopes = []string{"openid", "profile", "email", groupsScope}
 
 // Token logs an account in, as LogIn does, with the password it has here.
 func (i *Issuer) Token(ctx context.Context, account string) (string, error) {
-	return LogIn(ctx, i.URL, account, i.storage.secrets.Passwords[account])
+	return LogIn(ctx, i.URL, Credentials{Account: account, Password: i.storage.secrets.Passwords[account]})
 }
 
 // Password is the account's password here.
@@ -51,29 +51,29 @@ func (i *Issuer) ApproveDevice(ctx context.Context, userCode, account string) er
 
 // LogIn goes through the whole flow at the issuer as a person with a browser
 // would (code with PKCE), or as CI (client credentials), and returns the access
-// token.
-func LogIn(ctx context.Context, issuer, account, password string) (string, error) {
+// token. With a Code it asks for the kind of login that takes one.
+func LogIn(ctx context.Context, issuer string, who Credentials) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	known, ok := find(account)
+	known, ok := find(who.Account)
 	if !ok {
-		return "", fmt.Errorf("no account %q: the accounts are %s", account, accountNames())
+		return "", fmt.Errorf("no account %q: the accounts are %s", who.Account, accountNames())
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, browser())
 	if known.Machine {
 		cfg := clientcredentials.Config{
-			ClientID: account, ClientSecret: password, TokenURL: issuer + "/oauth/token", Scopes: scopes,
+			ClientID: who.Account, ClientSecret: who.Password, TokenURL: issuer + "/oauth/token", Scopes: scopes,
 			AuthStyle: oauth2.AuthStyleInHeader,
 		}
 		token, err := cfg.Token(ctx)
 		if err != nil {
-			return "", fmt.Errorf("log in as %s: %w", account, err)
+			return "", fmt.Errorf("log in as %s: %w", who.Account, err)
 		}
 		return token.AccessToken, nil
 	}
-	token, err := logInPerson(ctx, issuer, account, password)
+	token, err := logInPerson(ctx, issuer, who)
 	if err != nil {
-		return "", fmt.Errorf("log in as %s: %w", account, err)
+		return "", fmt.Errorf("log in as %s: %w", who.Account, err)
 	}
 	return token.AccessToken, nil
 }
@@ -86,7 +86,7 @@ func accountNames() string {
 	return strings.Join(names, ", ")
 }
 
-func logInPerson(ctx context.Context, issuer, account, password string) (*oauth2.Token, error) {
+func logInPerson(ctx context.Context, issuer string, who Credentials) (*oauth2.Token, error) {
 	cfg := oauth2.Config{
 		ClientID: ClientID,
 		Endpoint: oauth2.Endpoint{
@@ -97,7 +97,11 @@ func logInPerson(ctx context.Context, issuer, account, password string) (*oauth2
 		Scopes:      scopes,
 	}
 	verifier, state := oauth2.GenerateVerifier(), rand.Text()
-	next, err := Authorize(ctx, cfg.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), Credentials{Account: account, Password: password})
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
+	if who.Code != "" {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", ACRMFA))
+	}
+	next, err := Authorize(ctx, cfg.AuthCodeURL(state, options...), who)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ label{display:block;margin:.8rem 0}input,select{width:100%;font:inherit;padding:
 {{else}}<input type="hidden" name="id" value="{{.Request}}">{{end}}
 <label>Account <select name="account">{{range .Accounts}}<option>{{.}}</option>{{end}}</select></label>
 <label>Password <input type="password" name="password" autocomplete="current-password" required></label>
-{{if .Code}}<label>Code of the second factor (<code>devstack token --totp ACCOUNT</code> shows it)
+{{if .Code}}<label>Code of the second factor (<code>devstack password ACCOUNT</code> shows it)
 <input name="code" inputmode="numeric" pattern="[0-9]{6}" autocomplete="one-time-code" required></label>{{end}}
 <button name="action" value="allow">Log in</button>
 {{if .Device}}<button name="action" value="deny" formnovalidate>Deny</button>{{end}}
