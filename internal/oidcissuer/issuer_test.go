@@ -86,7 +86,7 @@ func TestWrongCredentialsGetNoToken(t *testing.T) {
 	require.ErrorContains(t, err, "the accounts are ci, developer")
 
 	// A machine's secret is no way into the form.
-	_, err = logInPerson(t.Context(), issuer.URL, "ci", issuer.storage.secrets.Passwords["ci"])
+	_, err = logInPerson(t.Context(), issuer.URL, Credentials{Account: "ci", Password: issuer.storage.secrets.Passwords["ci"]})
 	require.ErrorContains(t, err, "401")
 }
 
