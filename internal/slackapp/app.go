@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -161,14 +162,7 @@ func (a *App) foreign(in input) []string {
 	return reasons
 }
 
-func (a *App) ours(team string) bool {
-	for _, t := range a.Teams {
-		if t == team {
-			return true
-		}
-	}
-	return false
-}
+func (a *App) ours(team string) bool { return slices.Contains(a.Teams, team) }
 
 // refuse has a refusal written down.
 func (a *App) refuse(what string, in input, d delivery, reasons ...string) {

@@ -123,7 +123,7 @@ func (a *App) submitted(ctx context.Context, in input, d delivery) answer {
 // down.
 func (a *App) who(ctx context.Context, in input, d delivery) (auth.Identity, error) {
 	who, err := a.members.identity(ctx, in)
-	if refused, ok := errors.AsType[*refusedMember](err); ok {
+	if refused, ok := errors.AsType[*memberError](err); ok {
 		a.refuse(whatMember, in, d, refused.reasons...)
 	} else if err != nil {
 		a.Log.Warn("nobody can tell who a member is", "user", in.account(), "error", err)
@@ -133,7 +133,7 @@ func (a *App) who(ctx context.Context, in input, d delivery) (auth.Identity, err
 
 // whyNot says for the person concerned why the person is not known.
 func whyNot(err error) string {
-	if refused, ok := errors.AsType[*refusedMember](err); ok {
+	if refused, ok := errors.AsType[*memberError](err); ok {
 		return "You can't do this from Slack: " + refused.Error() + "."
 	}
 	return "Nothing was done, since it can't be found out now who you are. Try again, or use the command line. (" + err.Error() + ")"

@@ -62,7 +62,7 @@ func (e *Error) RetryAfter() time.Duration { return e.after }
 func (e *Error) Permanent() bool { return remedies[e.Code] != "" }
 
 // remedies tell what a person has to do about errors that stay.
-var remedies = map[string]string{
+var remedies = map[string]string{ //nolint:gosec // words about tokens, and none of them
 	"channel_not_found":           "there is no such channel, or it is private and the app is not in it; invite the app with /invite, or mend notify.channel in the catalog",
 	"not_in_channel":              "invite the app into the channel with /invite",
 	"is_archived":                 "the channel is archived; name another one in the catalog",
@@ -75,7 +75,6 @@ var remedies = map[string]string{
 	"missing_scope":               "the app lacks a scope; update it from deploy/slack/manifest.yaml and install it again",
 	"not_allowed_token_type":      "this takes a bot token (xoxb-…); for Socket Mode an app-level token (xapp-…) as well",
 	"access_denied":               "the app may not do this; ask the workspace's administrators",
-	"cant_update_message":         "the message is another app's; has the app been installed anew?",
 	"edit_window_closed":          "the workspace forbids editing messages of this age; allow the app to",
 	"file_uploads_disabled":       "the workspace allows no files",
 	"file_upload_size_restricted": "the workspace allows no files of this size",

@@ -24,15 +24,15 @@ const channelSlack = "slack"
 // speak for, and of one that must be refused. Whether the company still employs
 // them is the directory's to say, each time.
 const (
-	memberFor  = 5 * time.Minute
+	memberFor  = 2 * time.Minute
 	refusedFor = 30 * time.Second
 	mostKnown  = 10_000
 )
 
-// refusedMember is why somebody in Slack may do nothing here.
-type refusedMember struct{ reasons []string }
+// memberError says why somebody in Slack may do nothing here.
+type memberError struct{ reasons []string }
 
-func (e *refusedMember) Error() string { return strings.Join(e.reasons, "; ") }
+func (e *memberError) Error() string { return strings.Join(e.reasons, "; ") }
 
 // members finds out who is behind members of the workspaces.
 type members struct {
@@ -57,7 +57,7 @@ func newMembers(a *App) *members {
 }
 
 // identity is the person behind a member, as the company's directory knows them
-// now. The error is a *refusedMember if the member must be refused; others are
+// now. The error is a *memberError if the member must be refused; others are
 // technical, and nothing is known.
 func (m *members) identity(ctx context.Context, in input) (auth.Identity, error) {
 	who, err := m.member(ctx, in)
@@ -65,17 +65,17 @@ func (m *members) identity(ctx context.Context, in input) (auth.Identity, error)
 		return auth.Identity{}, err
 	}
 	if len(who.reasons) > 0 {
-		return auth.Identity{}, &refusedMember{who.reasons}
+		return auth.Identity{}, &memberError{who.reasons}
 	}
 	person, err := m.app.Directory.ByEmail(ctx, who.email)
 	if unknown(err) {
-		return auth.Identity{}, &refusedMember{[]string{fmt.Sprintf("the company's directory has nobody, or not exactly one person, with the e-mail address %s of this Slack account", who.email)}}
+		return auth.Identity{}, &memberError{[]string{fmt.Sprintf("the company's directory has nobody, or not exactly one person, with the e-mail address %s of this Slack account", who.email)}}
 	}
 	if err != nil {
 		return auth.Identity{}, fmt.Errorf("the company's directory can't be asked who you are: %w", err)
 	}
 	if !person.Active {
-		return auth.Identity{}, &refusedMember{[]string{fmt.Sprintf("%s is deactivated in the company's directory", person.Display())}}
+		return auth.Identity{}, &memberError{[]string{fmt.Sprintf("%s is deactivated in the company's directory", person.Display())}}
 	}
 	return auth.Identity{
 		Subject: withAlias(person.Subject, who.email),
@@ -123,7 +123,7 @@ func (m *members) member(ctx context.Context, in input) (known, error) {
 		}
 		return k, nil
 	case <-ctx.Done():
-		return known{}, fmt.Errorf("Slack did not say in time who you are: %w", ctx.Err())
+		return known{}, fmt.Errorf("no answer of Slack in time about who you are: %w", ctx.Err())
 	}
 }
 

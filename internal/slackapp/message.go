@@ -84,7 +84,7 @@ func breakGlass(a signals.Announcement) []slack.Block {
 	}
 	return []slack.Block{
 		section(":rotating_light: *Break-glass release*: the ordinary windows and approvals do not apply. It is written down, and a review is due after it."),
-		section(quote(a.BreakGlass, longQuote)),
+		quotation(a.BreakGlass, longQuote),
 	}
 }
 
@@ -162,16 +162,16 @@ func ladder(list []signals.Step) string {
 			rungs = append(rungs, fmt.Sprintf("%d more", len(list)-i))
 			break
 		}
-		rungs = append(rungs, fmt.Sprintf("%d %% for %s", s.Weight, s.Window.Duration))
+		rungs = append(rungs, fmt.Sprintf("%d %% for %s", s.Weight, span(s.Window.Duration)))
 	}
 	return strings.Join(rungs, " → ")
 }
 
 func reason(a signals.Announcement) []slack.Block {
-	if strings.TrimSpace(a.Reason) == "" {
+	if plain(a.Reason, longQuote) == "" {
 		return nil
 	}
-	return []slack.Block{section("*Why*, in the requester's words"), section(quote(a.Reason, longQuote))}
+	return []slack.Block{section("*Why*, in the requester's words"), quotation(a.Reason, longQuote)}
 }
 
 // people says who may decide, who may not, and who has.
@@ -180,9 +180,6 @@ func people(a signals.Announcement) []slack.Block {
 		return nil
 	}
 	lines := []string{"*May approve*: " + needed(a.Approval.Needed) + ", each a different person"}
-	if asking(a) {
-		lines = append(lines, "*Still needed*: "+needed(a.Approval.Missing)+", until "+when(a.Approval.Expires))
-	}
 	if len(a.Excluded) > 0 {
 		lines = append(lines, "*May not approve*: "+excluded(a.Excluded, 8))
 	}
@@ -280,7 +277,7 @@ func pending(a signals.Announcement) []slack.Block {
 			break
 		}
 		blocks = append(blocks, section(fmt.Sprintf(":raised_hand: *%s* was asked by %s, %s, and waits for another person's approval",
-			words(string(p.Command), 40), code(p.By), when(p.At))), section(cmp.Or(quote(p.Reason, 200), "> –")))
+			words(string(p.Command), 40), code(p.By), when(p.At))), quotation(p.Reason, 200))
 		if a.Outcome == "" {
 			blocks = append(blocks, slack.NewActionBlock("",
 				button(actionApprove, "Approve "+plain(string(p.Command), 20), subject{Command: p.ID}.of(a), slack.StylePrimary),

@@ -71,7 +71,7 @@ func what(a signals.Announcement, about subject) []slack.Block {
 		for _, p := range a.Pending {
 			if p.ID == about.Command {
 				return append(blocks, section(fmt.Sprintf("The command *%s* by %s", words(string(p.Command), 40), code(p.By))),
-					section(cmp.Or(quote(p.Reason, longQuote), "> –")))
+					quotation(p.Reason, longQuote))
 			}
 		}
 		return append(blocks, section("The command "+code(about.Command)+" no longer waits for anybody."))
@@ -166,9 +166,9 @@ func detailsModal(a signals.Announcement) *slack.ModalViewRequest {
 func planned(list []signals.Step) []string {
 	lines := []string{"*Plan*"}
 	for _, s := range list {
-		line := fmt.Sprintf("• %s: %d %% for %s", words(string(s.Phase), 40), s.Weight, s.Window.Duration)
+		line := fmt.Sprintf("• %s: %d %% for %s", words(string(s.Phase), 40), s.Weight, span(s.Window.Duration))
 		if s.Window.Interval > 0 {
-			line += fmt.Sprintf(", sampled each %s", s.Window.Interval)
+			line += fmt.Sprintf(", sampled each %s", span(s.Window.Interval))
 		}
 		if s.Window.Extensions > 0 {
 			line += fmt.Sprintf(", extended up to %d times", s.Window.Extensions)

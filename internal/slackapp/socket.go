@@ -35,20 +35,25 @@ func (a *App) Run(ctx context.Context) error {
 	pause := firstPause
 	for ctx.Err() == nil {
 		connected, err := a.session(ctx)
-		if ctx.Err() != nil {
-			break
-		}
 		if connected {
 			pause = firstPause
 		}
-		a.Log.Warn("no connection to Slack's Socket Mode; clicks and commands don't arrive", "retry", pause, "error", fault("apps.connections.open", "", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		a.rest(ctx, pause, err)
 		pause = min(2*pause, longestPause)
 	}
 	return nil
+}
+
+// rest waits before the next try to connect.
+func (a *App) rest(ctx context.Context, pause time.Duration, why error) {
+	if ctx.Err() != nil {
+		return
+	}
+	a.Log.Warn("no connection to Slack's Socket Mode; clicks and commands don't arrive", "retry", pause, "error", fault("apps.connections.open", "", why))
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
+	}
 }
 
 // session is one connection, and those that follow it at Slack's wish. It ends
@@ -73,17 +78,16 @@ func (a *App) session(ctx context.Context) (connected bool, err error) {
 		case err := <-ended:
 			return connected, err
 		case event := <-client.Events:
-			switch event.Type {
-			case socketmode.EventTypeConnected:
+			switch data := event.Data.(type) {
+			case *socketmode.ConnectedEvent:
 				connected = true
 				a.Log.Info("connected to Slack's Socket Mode")
-			case socketmode.EventTypeConnectionError:
+			case *slack.ConnectionErrorEvent:
 				// The library would try again after pauses of up to minutes.
-				return connected, event.Data.(*slack.ConnectionErrorEvent).ErrorObj
-			case socketmode.EventTypeErrorBadMessage:
-				bad := event.Data.(*socketmode.ErrorBadMessage)
-				a.reject(delivery{digest: signals.Digest(bad.Message)}, fmt.Sprintf("it can't be read: %v", bad.Cause))
-			case socketmode.EventTypeInteractive, socketmode.EventTypeSlashCommand:
+				return connected, data.ErrorObj
+			case *socketmode.ErrorBadMessage:
+				a.reject(delivery{digest: signals.Digest(data.Message)}, fmt.Sprintf("it can't be read: %v", data.Cause))
+			case slack.InteractionCallback, slack.SlashCommand:
 				slots <- struct{}{}
 				work.Go(func() {
 					defer func() { <-slots }()

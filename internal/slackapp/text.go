@@ -1,6 +1,7 @@
 package slackapp
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/slack-go/slack"
+
+	"github.com/waybill-dev/waybill/signals"
 )
 
 // Slack's limits, in UTF-16 units as its clients count. A section may hold 3000;
@@ -112,6 +115,17 @@ func when(t time.Time) string {
 	return fmt.Sprintf("<!date^%d^{date_short_pretty} {time}|%s>", t.Unix(), t.UTC().Format("2006-01-02 15:04 UTC"))
 }
 
+// span is a length of time without what is zero: 10m, not 10m0s.
+func span(d signals.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
 // short is a digest or commit by its beginning, for reading only.
 func short(s string) string {
 	s = strings.TrimPrefix(s, "sha256:")
@@ -150,6 +164,11 @@ func fit(limit int, lines ...string) string {
 
 func section(lines ...string) *slack.SectionBlock {
 	return slack.NewSectionBlock(mrkdwn(fit(maxSection, lines...)), nil, nil)
+}
+
+// quotation is a quote in a block of its own.
+func quotation(s string, limit int) *slack.SectionBlock {
+	return section(cmp.Or(quote(s, limit), "> –"))
 }
 
 func small(lines ...string) *slack.ContextBlock {
