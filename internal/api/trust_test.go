@@ -98,7 +98,7 @@ func TestAnIdempotencyKeyCountsOnce(t *testing.T) {
 		require.Equal(t, http.StatusOK, d.callWith(key, "on-call", "POST", path, body, &receipt))
 		assert.Equal(t, "paused before the next step", receipt.Message, "the answer is the first one's")
 	}
-	require.Equal(t, http.StatusOK, d.callWith(key, "on-call", "POST", path, `{"command":"resume","reason":"back"}`, nil), "another message under the same key is another message")
+	require.Equal(t, http.StatusOK, d.callWith(key, "on-call", "POST", path, `{"command":"resume","reason":"back"}`, nil), "another message under the same key is another message: %s", d.log)
 	var problem wire.Problem
 	require.Equal(t, http.StatusConflict, d.callWith(map[string]string{"Idempotency-Key": "two"}, "on-call", "POST", path, `{"command":"resume","reason":"back"}`, &problem))
 	assert.Contains(t, problem.Detail, "not paused")
@@ -237,18 +237,24 @@ func TestKeysRotateUnderRunningReleases(t *testing.T) {
 		}, time.Minute, 100*time.Millisecond)
 		return code, problem
 	}
+	// A release has pinned its keys once it can say where it stands.
+	begin := func(d *desk) string {
+		id := d.start("wait")
+		require.Equal(t, http.StatusOK, d.call("ci", "GET", "/v1/releases/"+id, "", nil))
+		return id
+	}
 	before := openWith(t, apitest.Options{Keys: []auth.SigningKey{older}})
-	first, second := before.start("wait"), before.start("wait")
+	first, second := begin(before), begin(before)
 	before.StopWorker()
 
 	both := []signals.PublicKey{public(time.Time{}, older), public(time.Time{}, newer)}
 	during := openWith(t, apitest.Options{Keys: []auth.SigningKey{older, newer}, Pinned: both})
 	code, _ := approve(during, first)
 	assert.Equal(t, http.StatusOK, code, "pinned the old key, signed with both")
-	third := during.start("wait")
+	third := begin(during)
 	code, _ = approve(during, third)
 	assert.Equal(t, http.StatusOK, code, "pinned both, signed with both")
-	fourth := during.start("wait")
+	fourth := begin(during)
 	during.StopWorker()
 
 	after := openWith(t, apitest.Options{Keys: []auth.SigningKey{newer}, Pinned: both[1:]})
@@ -260,7 +266,7 @@ func TestKeysRotateUnderRunningReleases(t *testing.T) {
 	after.StopWorker()
 
 	expired := openWith(t, apitest.Options{Keys: []auth.SigningKey{older}, Pinned: []signals.PublicKey{public(time.Now().Add(-time.Minute), older), both[1]}})
-	code, problem = approve(expired, expired.start("wait"))
+	code, problem = approve(expired, begin(expired))
 	assert.Equal(t, http.StatusForbidden, code)
 	assert.Contains(t, problem.Detail, `key "gateway-1" is valid from`)
 }
