@@ -55,7 +55,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.AddCommand(
 		newStartCommand(a), newStatusCommand(a), newWatchCommand(a), newListCommand(a), newLaneCommand(a),
 		newDecideCommand(a, "approve"), newDecideCommand(a, "deny"), newAbortCommand(a),
-		newEvidenceCommand(a), newCatalogCommand(a),
+		newEvidenceCommand(a), newCatalogCommand(a), newAttestCommand(a),
 		newLoginCommand(a), newLogoutCommand(a), newWhoamiCommand(a), newVersionCommand(a),
 	)
 	usageErrors(root)
