@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/waybill-dev/waybill/signals"
@@ -109,6 +110,7 @@ type SlackConfig struct {
 }
 
 func (g *GatewayConfig) fill() {
+	g.PublicURL = strings.TrimSuffix(g.PublicURL, "/")
 	if len(g.Keys) == 0 && (g.Key != "" || g.KeyID != "") {
 		g.Keys = []SigningKeyConfig{{ID: g.KeyID, Key: g.Key}}
 	}

@@ -18,7 +18,9 @@ catalog: catalog
 policies: /etc/waybill/policies
 registry: {plainHTTP: ["127.0.0.1:5000"]}
 trust:
-  gateway:  [{id: gateway-1, publicKey: keys/gateway.pub}]
+  gateway:
+  - {id: gateway-1, publicKey: keys/gateway.pub, notAfter: 2027-01-01T00:00:00Z}
+  - {id: gateway-2, publicKey: keys/gateway-next.pub, notBefore: 2026-01-01T00:00:00Z}
   evidence: [{id: evidence-1, publicKey: keys/evidence.pub}]
 clusters: [{name: local, kubeconfig: kubeconfig, prometheus: http://127.0.0.1:9091}]
 notary:
@@ -32,11 +34,20 @@ notary:
   retention: {default: 24h, tier2: 48h}
 gateway:
   listen: 127.0.0.1:8080
-  publicURL: http://127.0.0.1:8080
-  keyID: gateway-1
-  key: keys/gateway.pem
-  issuers: [{url: http://127.0.0.1:5556, audience: waybill}]
+  publicURL: http://127.0.0.1:8080/
+  keys: [{id: gateway-1, key: keys/gateway.pem}, {id: gateway-2, key: keys/gateway-next.pem}]
+  issuers:
+  - {url: http://127.0.0.1:5556, audience: waybill}
+  - url: https://token.actions.githubusercontent.com
+    audience: waybill
+    groups: [ci]
+    claims: {subject: job_workflow_ref, name: repository, require: {repository_owner: [payments], ref: [refs/heads/main]}}
   operators: [payments-oncall]
+  login: {issuer: http://127.0.0.1:5556, clientID: waybill-gateway, clientSecret: keys/login-secret, acr: [mfa]}
+  rate: {address: {perSecond: 50, burst: 100}}
+  proxies: [10.0.0.0/8]
+  slack: {botToken: keys/slack-token, signingSecret: keys/slack-secret, teams: [T1], app: A1}
+directory: {url: http://127.0.0.1:5556/scim/v2, token: keys/directory-token, issuer: http://127.0.0.1:5556}
 `
 
 var all = []Role{RoleRelease, RoleDeploy, RoleNotary, RoleGateway}
@@ -60,6 +71,17 @@ func TestConfigFillsInAndFindsItsFiles(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "keys", "evidence.pub"), c.Trust.Evidence[0].PublicKey)
 	assert.Equal(t, "/etc/waybill/policies", c.Policies)
 	assert.Equal(t, 48*time.Hour, c.retention(), "the longest counts")
+	assert.Equal(t, filepath.Join(dir, "keys", "gateway-next.pem"), c.Gateway.Keys[1].Key)
+	assert.Equal(t, filepath.Join(dir, "keys", "login-secret"), c.Gateway.Login.ClientSecret)
+	assert.Equal(t, filepath.Join(dir, "keys", "slack-secret"), c.Gateway.Slack.SigningSecret)
+	assert.Equal(t, filepath.Join(dir, "keys", "directory-token"), c.Directory.Token)
+	assert.Equal(t, "http://127.0.0.1:8080", c.Gateway.PublicURL)
+	assert.Equal(t, 5*time.Minute, c.Gateway.Login.MaxAge.D())
+	assert.Equal(t, slackHTTP, c.Gateway.Slack.Mode)
+	assert.Equal(t, RateConfig{PerSecond: 50, Burst: 100}, c.Gateway.Rate.Address)
+	assert.Positive(t, c.Gateway.Rate.Subject.PerSecond)
+	assert.Equal(t, 2027, c.Trust.Gateway[0].NotAfter.Year())
+	assert.Equal(t, []string{"payments"}, c.Gateway.Issuers[1].Claims.Require["repository_owner"])
 }
 
 func TestARoleDemandsItsOwnPartOnly(t *testing.T) {
@@ -95,11 +117,25 @@ func TestConfigFaultsNameTheirField(t *testing.T) {
 		"nothing kept":        {"tier2: 48h", "tier2: 0s", "notary.retention.tier2"},
 		"unknown tier":        {"tier2: 48h", "tier7: 48h", "notary.retention.tier7"},
 		"lock mode":           {"COMPLIANCE", "compliance", "notary.lockMode"},
-		"issuer without URL":  {"url: http://127.0.0.1:5556", "url: 127.0.0.1:5556", "gateway.issuers[0].url"},
+		"issuer without URL":  {"url: http://127.0.0.1:5556,", "url: 127.0.0.1:5556,", "gateway.issuers[0].url"},
 		"no audience":         {", audience: waybill", "", "gateway.issuers[0].audience"},
+		"groups named twice":  {"groups: [ci]", "groupsClaim: a\n    claims: {groups: b}\n    groups: [ci]", "claims"},
+		"both forms of keys":  {"keys: [{id: gateway-1", "keyID: a\n  key: b\n  keys: [{id: gateway-1", "gateway.key: it is short"},
+		"no signing keys":     {"keys: [{id: gateway-1, key: keys/gateway.pem}, {id: gateway-2, key: keys/gateway-next.pem}]", "keys: []", "gateway.keys: want at least one"},
+		"key that never was":  {"notAfter: 2027-01-01T00:00:00Z", "notBefore: 2028-01-01T00:00:00Z, notAfter: 2027-01-01T00:00:00Z", "trust.gateway[0].notAfter"},
+		"login elsewhere":     {"login: {issuer: http://127.0.0.1:5556", "login: {issuer: http://127.0.0.1:5557", "gateway.login.issuer"},
+		"login without key":   {"clientSecret: keys/login-secret, ", "", "gateway.login.clientSecret: missing"},
+		"no burst":            {"burst: 100", "burst: 0", "gateway.rate.address"},
+		"proxy is no network": {"10.0.0.0/8", "10.0.0.1", "gateway.proxies[0]"},
+		"slack's mode":        {"slack: {botToken", "slack: {mode: carrier, botToken", "gateway.slack.mode"},
+		"slack's app token":   {"slack: {botToken", "slack: {mode: socket, botToken", "gateway.slack.appToken: missing"},
+		"slack's secret":      {"signingSecret: keys/slack-secret, ", "", "gateway.slack.signingSecret: missing"},
+		"slack's teams":       {"teams: [T1], ", "", "gateway.slack.teams"},
+		"slack, no directory": {"directory: {url: http://127.0.0.1:5556/scim/v2, token: keys/directory-token, issuer: http://127.0.0.1:5556}", "", "directory.url: missing"},
+		"directory's token":   {"token: keys/directory-token, ", "", "directory.token: missing"},
 		"cluster's name":      {"name: local", "name: Local One", "clusters[0].name"},
 		"prometheus":          {"prometheus: http://127.0.0.1:9091", "prometheus: ''", "clusters[0].prometheus"},
-		"key without an id":   {"id: gateway-1, ", "", "trust.gateway[0].id"},
+		"key without an id":   {"id: gateway-1, publicKey", "publicKey", "trust.gateway[0].id"},
 		"no keys of evidence": {"[{id: evidence-1, publicKey: keys/evidence.pub}]", "[]", "trust.evidence: want at least one"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,8 +58,11 @@ type site struct {
 func newSite(t *testing.T, temporal string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), ops: free(t), apiT: free(t)}
-	for _, name := range []string{"gateway", "evidence", "payments-ci", "builder", "tests", "source", "scanner"} {
+	for _, name := range []string{"gateway", "gateway-next", "evidence", "payments-ci", "builder", "tests", "source", "scanner"} {
 		s.key(name)
+	}
+	for _, name := range []string{"login-secret", "slack-token", "slack-secret", "directory-token"} {
+		require.NoError(t, os.WriteFile(s.path("keys/"+name), []byte("secret of "+name+"\n"), 0o600))
 	}
 	s.catalog()
 	root, err := apitest.Root()
@@ -176,6 +179,13 @@ func TestGatewayServesAndStops(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, code)
 	_, metrics := get(t, "http://"+s.ops+"/metrics")
 	assert.Contains(t, metrics, `waybill_gateway_request_duration_seconds_count{operation="list-releases",status="401"} 1`)
+	code, body = get(t, "http://"+s.apiT+"/decide/payments-api-1")
+	assert.Equal(t, http.StatusServiceUnavailable, code)
+	assert.Contains(t, body, "The identity provider can’t be reached")
+	res, err := http.Post("http://"+s.apiT+"/slack/interactions", "application/x-www-form-urlencoded", strings.NewReader("payload=%7B%7D"))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, http.StatusUnauthorized, res.StatusCode, "Slack has not signed it")
 	code, _ = get(t, "http://"+s.apiT+"/metrics")
 	assert.Equal(t, http.StatusNotFound, code, "metrics are not for the API's callers")
 	d.stopsCleanly(t)

@@ -48,15 +48,23 @@ func runGateway(ctx context.Context, c Config, log *slog.Logger) error {
 	}
 	counter := desk.New(options)
 	defer drain(ctx, counter, log)
+	others, err := newChannels(c, counter, people, log)
+	if err != nil {
+		return err
+	}
 	handler := api.New(api.Options{
 		Desk: counter, Temporal: temporal, Tokens: tokens, Login: loginAt(c.Gateway.Issuers), PublicURL: c.Gateway.PublicURL,
 		Docs: c.Gateway.Docs, Version: version(), Rates: rates(c.Gateway.Rate), Proxies: networks(c.Gateway.Proxies),
-		Now: time.Now, Log: log, Metrics: metrics,
+		Others: others.handlers,
+		Now:    time.Now, Log: log, Metrics: metrics,
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	ready := func(ctx context.Context) error { return reachable(ctx, temporal) }
 	group.Go(func() error { return serve(ctx, "metrics", c.Listen, operations(metrics, ready), log) })
 	group.Go(func() error { return serve(ctx, "gateway", c.Gateway.Listen, handler, log) })
+	for _, run := range others.run {
+		group.Go(func() error { return run(ctx) })
+	}
 	return group.Wait()
 }
 

@@ -124,7 +124,7 @@ func (p *page) logIn(w http.ResponseWriter, r *http.Request, release string) {
 	}
 	if err != nil {
 		p.Log.ErrorContext(r.Context(), "a login can't begin", "error", err)
-		p.message(w, http.StatusServiceUnavailable, "You can't log in now", "The identity provider can't be reached. Try again in a moment.", release)
+		p.message(w, http.StatusServiceUnavailable, "You can't log in now", "The identity provider can’t be reached. Try again in a moment.", release)
 		return
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)
@@ -145,7 +145,7 @@ func (p *page) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := p.Login.Exchange(r.Context(), query.Get("code"), login.Request)
 	if errors.Is(err, auth.ErrIssuer) {
-		p.message(w, http.StatusServiceUnavailable, "You can't log in now", "The identity provider can't be reached. Try again in a moment.", login.Release)
+		p.message(w, http.StatusServiceUnavailable, "You can't log in now", "The identity provider can’t be reached. Try again in a moment.", login.Release)
 		return
 	}
 	if err != nil {
