@@ -94,3 +94,16 @@ func TestTheScopesCoverEveryCall(t *testing.T) {
 	delete(seen, methodUpload)
 	assert.Equal(t, slices.Sorted(maps.Keys(scopes)), slices.Sorted(maps.Keys(seen)))
 }
+
+func TestThePageSaysWhatToDoAboutEachError(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "slack.md"))
+	require.NoError(t, err)
+	for code := range remedies {
+		assert.Contains(t, string(page), "`"+code+"`")
+	}
+	for scope := range maps.Values(scopes) {
+		for _, s := range scope {
+			assert.Contains(t, string(page), "`"+s+"`")
+		}
+	}
+}
