@@ -6,6 +6,8 @@ import "encoding/json"
 // none; one that follows on another takes over what that one did not get to.
 type JournalInput struct {
 	Entries []Message `json:"entries,omitempty"`
+	// Dropped is how many entries came late that are not among them.
+	Dropped int `json:"dropped,omitempty"`
 }
 
 // JournalRecord is what an entry of the journal is recorded as. Nonce names the

@@ -6,7 +6,13 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/waybill-dev/waybill/activities"
 	"github.com/waybill-dev/waybill/signals"
+)
+
+// Activities of the journal and of notices, named as those in state.go are.
+var (
+	entries *activities.Journal
 )
 
 // Retry profiles and timeouts of every external call, in one place.

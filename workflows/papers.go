@@ -95,13 +95,14 @@ func (p *papers) drain(ctx workflow.Context, unread func() int) error {
 // one, and puts it into the outcome. The manifest's own copy of the outcome goes
 // without the template of the last known good, which is large.
 func (p *papers) seal(ctx workflow.Context, outcome *signals.Outcome, previous *signals.RecordRef, refused int) error {
+	records := append([]signals.RecordRef{}, p.refs...) // an empty list if there are none
 	brief := *outcome
 	if outcome.LKG != nil {
 		lkg := outcome.LKG.Brief()
 		brief.LKG = &lkg
 	}
 	out, err := p.record(ctx, signals.RecordManifest, signals.ManifestPredicate{
-		Outcome: brief, Count: len(p.refs), Records: p.refs, Previous: previous, Refused: refused,
+		Outcome: brief, Count: len(records), Records: records, Previous: previous, Refused: refused,
 	})
 	if err != nil {
 		return err

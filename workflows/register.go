@@ -13,4 +13,5 @@ import (
 func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Release, workflow.RegisterOptions{Name: signals.ReleaseWorkflow})
 	r.RegisterWorkflowWithOptions(Lane, workflow.RegisterOptions{Name: signals.LaneWorkflow})
+	r.RegisterWorkflowWithOptions(Journal, workflow.RegisterOptions{Name: signals.JournalWorkflow})
 }
