@@ -72,6 +72,7 @@ type world struct {
 	lkg          *signals.Snapshot
 	grants       []signals.LaneGrant // answered before the last one, which grants
 	windows      signals.Window
+	claims       []signals.LaneClaim
 	breaches     []string
 }
 
@@ -197,6 +198,7 @@ func (w *world) WatchStanding(_ context.Context, in signals.RecheckInput) ([]sig
 func (w *world) Acquire(_ context.Context, in signals.AcquireInput) (signals.LaneGrant, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.claims = append(w.claims, in.Claim)
 	if in.Claim.Resource == signals.LaneEnvironment && len(w.grants) > 0 {
 		g := w.grants[0]
 		w.grants = w.grants[1:]
@@ -352,14 +354,18 @@ func (w *world) count(kind signals.RecordKind) (n int) {
 
 // predicate decodes the last record of a kind.
 func predicate[T any](w *world, kind signals.RecordKind) T {
-	var out T
 	for _, r := range slices.Backward(w.records) {
 		if r.Kind == kind {
-			require.NoError(w.t, json.Unmarshal(r.Predicate, &out))
-			return out
+			return decode[T](w, r)
 		}
 	}
 	w.t.Fatalf("no record of kind %s among %v", kind, w.kinds())
+	panic("not reached")
+}
+
+func decode[T any](w *world, r signals.RecordInput) T {
+	var out T
+	require.NoError(w.t, json.Unmarshal(r.Predicate, &out))
 	return out
 }
 
