@@ -158,6 +158,15 @@ func TestBadInputHasAClearErrorAndItsExitStatus(t *testing.T) {
 		"not an approver":       {"developer", "", []string{"approve", running, "--reason", "ok", "--yes"}, 3, "not in payments-leads"},
 		"not an operator":       {"developer", "", []string{"abort", running, "--reason", "no"}, 3, "may not abort"},
 		"abort without why":     {"on-call", "", []string{"abort", running}, 2, "--reason is needed"},
+		"nothing to retry":      {"on-call", "", []string{"retry", running, "--reason", "again"}, 5, "no undo has failed"},
+		"extend by nothing":     {"on-call", "", []string{"extend", running, "--reason", "x"}, 2, "--by is needed"},
+		"pause without why":     {"on-call", "", []string{"pause", running}, 2, "--reason is needed"},
+		"withdraw without why":  {"release-lead", "", []string{"withdraw", running}, 2, "--reason is needed"},
+		"freeze by nobody":      {"developer", "", []string{"lane", "freeze", "prod", "payments-api", "--reason", "x"}, 3, "may not freeze"},
+		"freeze into the past":  {"on-call", "", []string{"lane", "freeze", "prod", "payments-api", "--reason", "x", "--for", "-1h"}, 2, "--for"},
+		"review of nothing":     {"on-call", "", []string{"lane", "close-review", "prod", "payments-api", "--reason", "x"}, 2, "--release is needed"},
+		"freeze half a lane":    {"on-call", "", []string{"lane", "freeze", "prod", "--reason", "x"}, 2, "accepts 2 arg"},
+		"emergency in a file":   {"ci", "", []string{"start", "-f", "-", "--break-glass", "x"}, 2, "can't be given together"},
 		"status while running":  {"ci", "", []string{"status", running, "--exit-code"}, 1, "still running"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,12 +233,67 @@ func yes(verb string) []string {
 	return []string{"--yes"}
 }
 
+func TestOperatorsCommandAndSomebodyElseApproves(t *testing.T) {
+	p := newPlace(t)
+	id := p.start("wait")
+	for _, step := range []struct {
+		account string
+		args    []string
+		says    string
+	}{
+		{"on-call", []string{"pause", id, "--reason", "lunch"}, "paused before the next step"},
+		{"ci", []string{"status", id}, "paused by on-call: lunch"},
+		{"on-call", []string{"resume", id, "--reason", "back"}, "goes on"},
+		{"on-call", []string{"extend", id, "--by", "10m", "--reason", "look longer"}, "10m0s longer"},
+		{"on-call", []string{"skip", id, "--reason", "known noise"}, "waybill approve " + id + " --command "},
+		{"ci", []string{"status", id}, "waits for approval: skip by on-call: “known noise”"},
+	} {
+		r := p.run(step.account, "", step.args...)
+		require.Equal(t, 0, r.code, r.errOut)
+		require.Contains(t, r.out, step.says)
+	}
+	var status wire.Release
+	require.NoError(t, json.Unmarshal([]byte(p.run("ci", "", "status", id, "-o", "json").out), &status))
+	require.Len(t, status.Pending, 1)
+	r := p.run("release-lead", "", "approve", id, "--command", status.Pending[0].ID, "--reason", "agreed", "--yes")
+	require.Equal(t, 0, r.code, r.errOut)
+	assert.Contains(t, r.out, "the command is approved")
+	assert.Contains(t, r.errOut, "known noise", "what is approved is shown")
+	r = p.run("release-lead", "", "withdraw", id, "--reason", "on second thoughts", "--yes")
+	require.Equal(t, 0, r.code, r.errOut)
+	r = p.run("on-call", "", "rollback", id, "--reason", "bad")
+	require.Equal(t, 0, r.code, r.errOut)
+	assert.Equal(t, 10, p.run("ci", "", "watch", id).code)
+}
+
+func TestALaneIsFrozenAndThawed(t *testing.T) {
+	p := newPlace(t)
+	service := "svc-" + auth.Nonce()[:8]
+	r := p.run("on-call", "", "lane", "freeze", "prod", service, "--for", "2h", "--reason", "quarter end")
+	require.Equal(t, 0, r.code, r.errOut)
+	assert.Regexp(t, `frozen by on-call until 2\d{3}-.*“quarter end”`, p.run("ci", "", "lane", "prod", service).out)
+	require.Equal(t, 0, p.run("on-call", "", "lane", "unfreeze", "prod", service, "--reason", "over").code)
+	assert.NotContains(t, p.run("ci", "", "lane", "prod", service).out, "frozen")
+	r = p.run("on-call", "", "lane", "close-review", "prod", service, "--release", "r-1", "--reason", "read it")
+	assert.Equal(t, 5, r.code)
+	assert.Contains(t, r.errOut, "no review of r-1 is due")
+}
+
+func TestAStepUpLeadsToThePage(t *testing.T) {
+	p := newPlace(t)
+	id := p.start(apitest.ReasonStepUp)
+	r := p.run("release-lead", "", "approve", id, "--reason", "read it", "--yes")
+	assert.Equal(t, 3, r.code)
+	assert.Contains(t, r.errOut, p.URL+"/decide/"+id)
+	assert.Contains(t, r.errOut, "fresh login")
+}
+
 func TestApproveShowsWhatShips(t *testing.T) {
 	p := newPlace(t)
 	id := p.start("wait")
 	r := p.run("release-lead", "", "approve", id, "--reason", "read it", "--plan-digest", apitest.PlanDigest)
 	require.Equal(t, 0, r.code, r.errOut)
-	for _, want := range []string{apitest.PlanDigest, commit, "registry.example/payments-api@sha256:", "CHG-1042"} {
+	for _, want := range []string{apitest.PlanDigest, signals.PlainDigest(apitest.PlanDigest), "developer@payments.example (author)", commit, "registry.example/payments-api@sha256:", "CHG-1042"} {
 		assert.Contains(t, r.errOut, want)
 	}
 }

@@ -12,30 +12,45 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-dev/waybill/internal/api/apiclient"
 	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/signals"
 )
 
-func newDecideCommand(a *app, verb string) *cobra.Command {
-	var reason, digest string
-	var yes bool
-	decision := map[string]signals.Decision{"approve": signals.Approve, "deny": signals.Deny}[verb]
-	cmd := &cobra.Command{
-		Use: verb + " RELEASE --reason TEXT", Args: cobra.ExactArgs(1),
-		Short: strings.ToUpper(verb[:1]) + verb[1:] + " a release after reading exactly what will ship",
-		Long: "Shows what will ship and asks for confirmation. The decision is bound to the digest of the plan that was shown: " +
-			"if the plan is another by the time it arrives, it is refused. Without a terminal give --yes, or the plan's digest.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := need(map[string]string{"reason": strings.TrimSpace(reason)}); err != nil {
-				return err
-			}
-			return a.decide(cmd.Context(), args[0], wire.Decision{Decision: decision, Reason: reason, PlanDigest: digest}, yes)
-		},
+// verdicts are what an approver can decide, and what each means.
+var verdicts = []struct {
+	decision signals.Decision
+	short    string
+}{
+	{signals.Approve, "Approve a release after reading exactly what will ship"},
+	{signals.Deny, "Deny a release after reading exactly what would ship"},
+	{signals.Withdraw, "Take back one's own approval while the quorum is not complete"},
+}
+
+func newDecideCommands(a *app) []*cobra.Command {
+	commands := make([]*cobra.Command, 0, len(verdicts))
+	for _, v := range verdicts {
+		var yes bool
+		d := wire.Decision{Decision: v.decision}
+		cmd := &cobra.Command{
+			Use: string(v.decision) + " RELEASE --reason TEXT", Args: cobra.ExactArgs(1), Short: v.short,
+			Long: v.short + ".\n\nShows what will ship and asks for confirmation. The decision is bound to the digest of the plan that was shown: " +
+				"if the plan is another by the time it arrives, it is refused. Without a terminal give --yes, or the plan's digest. " +
+				"With --command the decision is on an operator's command that waits for somebody's approval.",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := need(map[string]string{"reason": strings.TrimSpace(d.Reason)}); err != nil {
+					return err
+				}
+				return a.decide(cmd.Context(), args[0], d, yes)
+			},
+		}
+		cmd.Flags().StringVar(&d.Reason, "reason", "", "why, for the record")
+		cmd.Flags().StringVar(&d.PlanDigest, "plan-digest", "", "the plan that was read; its digest stands in `waybill status`")
+		cmd.Flags().StringVar(&d.Command, "command", "", "id of the pending command to decide on, as `waybill status` shows it")
+		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+		commands = append(commands, cmd)
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
-	cmd.Flags().StringVar(&digest, "plan-digest", "", "the plan that was read; its digest stands in `waybill status`")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return cmd
+	return commands
 }
 
 func (a *app) decide(ctx context.Context, release string, d wire.Decision, yes bool) error {
@@ -55,6 +70,11 @@ func (a *app) decide(ctx context.Context, release string, d wire.Decision, yes b
 		return failed(exitConflict, fmt.Errorf("the plan of release %s is %s, not %s", release, r.PlanDigest, d.PlanDigest))
 	}
 	fmt.Fprint(a.errs, whatShips(r))
+	for _, p := range r.Pending {
+		if p.ID == d.Command {
+			fmt.Fprintf(a.errs, "The command that waits: %s by %s: “%s”\n", p.Command, clean(p.By), clean(p.Reason))
+		}
+	}
 	if !yes && d.PlanDigest == "" {
 		if err := a.confirm(string(d.Decision)); err != nil {
 			return err
@@ -62,6 +82,9 @@ func (a *app) decide(ctx context.Context, release string, d wire.Decision, yes b
 	}
 	d.PlanDigest = r.PlanDigest
 	receipt, err := c.Decide(ctx, release, d)
+	if refusal, ok := errors.AsType[*apiclient.Error](err); ok && refusal.Type == wire.StepUpProblem {
+		fmt.Fprintf(a.errs, "Decide on this page, after a fresh login there:\n  %s\n", clean(refusal.Instance))
+	}
 	if err != nil {
 		return err
 	}
@@ -91,7 +114,11 @@ func whatShips(r wire.Release) string {
 		}
 	}
 	add("must approve", quorum(r.Approval.Needed))
+	for _, e := range r.Excluded {
+		add("may not approve", e.Identity+" ("+e.As+")")
+	}
 	add("plan digest", r.PlanDigest)
+	add("  to compare", signals.PlainDigest(r.PlanDigest))
 	b.WriteString("This release will ship:\n")
 	table(&b, rows)
 	return b.String()
@@ -112,27 +139,4 @@ func (a *app) confirm(verb string) error {
 		return nil
 	}
 	return failed(exitError, errors.New("nothing was sent"))
-}
-
-func newAbortCommand(a *app) *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use: "abort RELEASE --reason TEXT", Short: "Stop a release and put everything back", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := need(map[string]string{"reason": strings.TrimSpace(reason)}); err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			receipt, err := c.Command(cmd.Context(), args[0], wire.Command{Command: signals.Abort, Reason: reason})
-			if err != nil {
-				return err
-			}
-			return a.print(receipt, func(w io.Writer) { fmt.Fprintln(w, clean(receipt.Message)) })
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
-	return cmd
 }

@@ -68,7 +68,7 @@ func codeOfStatus(status int) int {
 		return exitNotFound
 	case http.StatusConflict:
 		return exitConflict
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return exitUnreachable
 	}
 	return exitError

@@ -54,10 +54,11 @@ func newRootCommand(a *app) *cobra.Command {
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table or json")
 	root.AddCommand(
 		newStartCommand(a), newStatusCommand(a), newWatchCommand(a), newListCommand(a), newLaneCommand(a),
-		newDecideCommand(a, "approve"), newDecideCommand(a, "deny"), newAbortCommand(a),
 		newEvidenceCommand(a), newCatalogCommand(a), newAttestCommand(a),
 		newLoginCommand(a), newLogoutCommand(a), newWhoamiCommand(a), newVersionCommand(a),
 	)
+	root.AddCommand(newDecideCommands(a)...)
+	root.AddCommand(newOperateCommands(a)...)
 	usageErrors(root)
 	return root
 }

@@ -20,7 +20,7 @@ import (
 const pollWait = 20 * time.Second
 
 // requestFlags are the flags that make up a request.
-var requestFlags = []string{"service", "environment", "image", "commit", "ticket", "reason"}
+var requestFlags = []string{"service", "environment", "image", "commit", "ticket", "reason", "break-glass"}
 
 func newStartCommand(a *app) *cobra.Command {
 	var r signals.Request
@@ -65,6 +65,7 @@ func newStartCommand(a *app) *cobra.Command {
 	flags.StringVar(&r.Commit, "commit", "", "full Git commit id that the image was built from")
 	flags.StringVar(&r.Ticket, "ticket", "", "change ticket")
 	flags.StringVar(&r.Reason, "reason", "", "why this is released, in a sentence")
+	flags.StringVar(&r.BreakGlass, "break-glass", "", "ask for the emergency path, by its reason: two people approve, and a review follows")
 	flags.StringVarP(&file, "file", "f", "", "read the request's JSON from this file, - for standard input")
 	flags.StringVar(&id, "id", "", "the release's id; starting twice with one id is refused, which makes repeating a start safe")
 	flags.BoolVar(&wait, "wait", false, "wait for the outcome and exit with its status")

@@ -83,8 +83,8 @@ func newListCommand(a *app) *cobra.Command {
 }
 
 func newLaneCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "lane ENVIRONMENT SERVICE", Short: "Show who holds a lane, who waits, and what it goes back to", Args: cobra.ExactArgs(2),
+	cmd := &cobra.Command{
+		Use: "lane ENVIRONMENT SERVICE", Short: "Show who holds a lane, who waits, and what it goes back to; freeze it", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -97,6 +97,8 @@ func newLaneCommand(a *app) *cobra.Command {
 			return a.print(lane, func(w io.Writer) { laneTable(w, lane) })
 		},
 	}
+	cmd.AddCommand(newLaneCommands(a)...)
+	return cmd
 }
 
 func laneTable(w io.Writer, lane signals.LaneStatus) {
@@ -112,6 +114,17 @@ func laneTable(w io.Writer, lane signals.LaneStatus) {
 		{"held by", holder},
 		{"last known good", good},
 	})
+	if f := lane.Frozen; f != nil {
+		until := "until it is unfrozen"
+		if !f.Until.IsZero() {
+			until = "until " + f.Until.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "frozen by %s %s: “%s”\n", clean(f.By), until, clean(f.Reason))
+	}
+	for _, due := range lane.Reviews {
+		fmt.Fprintf(w, "review due by %s of emergency release %s: “%s”; close it with: waybill lane close-review %s %s --release %s --reason '…'\n",
+			due.Due.Local().Format(time.DateTime), clean(due.Release), clean(due.Reason), clean(lane.Environment), clean(lane.Service), clean(due.Release))
+	}
 	for i, claim := range lane.Hold.Waiting {
 		fmt.Fprintf(w, "waiting %d: %s since %s\n", i+1, clean(claim.Release), claim.At.Local().Format(time.DateTime))
 	}

@@ -63,7 +63,11 @@ func number(v *float64) string {
 func quorum(q signals.Quorum) string {
 	var parts []string
 	for _, g := range q.Groups {
-		parts = append(parts, fmt.Sprintf("%d of %s", g.Count, g.Group))
+		part := fmt.Sprintf("%d of %s", g.Count, g.Group)
+		if g.StepUp != nil {
+			part += " (after a fresh login)"
+		}
+		parts = append(parts, part)
 	}
 	return clean(strings.Join(parts, " and "))
 }

@@ -34,6 +34,7 @@ func view(r wire.Release, now time.Time, st styles) string {
 	heading(&b, r, st)
 	gates(&b, r, now, st)
 	delivery(&b, r, now, st)
+	held(&b, r, st)
 	decisions(&b, r, now)
 	ending(&b, r, st)
 	return b.String()
@@ -44,7 +45,7 @@ func heading(b *strings.Builder, r wire.Release, st styles) {
 	fmt.Fprintf(b, "tier %d · image %s · commit %s · ticket %s · asked for by %s\n",
 		r.Tier, orDash(artifact(r.Artifact)), orDash(short(r.Commit)), orDash(r.Ticket), orDash(r.Requester))
 	if r.PlanDigest != "" {
-		fmt.Fprintf(b, "plan %s\n", clean(r.PlanDigest))
+		fmt.Fprintf(b, "plan %s\n     %s\n", clean(r.PlanDigest), clean(signals.PlainDigest(r.PlanDigest)))
 	}
 	b.WriteString("\n")
 }
@@ -166,15 +167,45 @@ func bar(part, whole, width int) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
 }
 
+// held shows what keeps a release from going on: a pause, and commands that wait
+// for somebody's approval.
+func held(b *strings.Builder, r wire.Release, st styles) {
+	if r.Over() {
+		return
+	}
+	if r.Paused != "" {
+		fmt.Fprintf(b, "\n%s by %s\n", st.busy.Render("paused"), clean(r.Paused))
+	}
+	for _, p := range r.Pending {
+		fmt.Fprintf(b, "\n%s %s by %s: “%s” (command %s)\n", st.busy.Render("waits for approval:"), p.Command, clean(p.By), clean(p.Reason), clean(p.ID))
+	}
+}
+
+// excluded lists whom separation of duties keeps from approving, in a line.
+func excluded(list []signals.Exclusion) string {
+	parts := make([]string, len(list))
+	for i, e := range list {
+		parts[i] = clean(e.Identity) + " (" + clean(e.As) + ")"
+	}
+	return strings.Join(parts, ", ")
+}
+
 // decisions shows who decided, and who must act with which command.
 func decisions(b *strings.Builder, r wire.Release, now time.Time) {
 	var rows [][]string
 	for _, g := range r.Approval.Given {
-		rows = append(rows, []string{"  " + clean(g.By), string(g.Decision), orDash(g.Place), "“" + clean(g.Reason) + "”"})
+		row := []string{"  " + clean(g.By), string(g.Decision), orDash(g.Place), "“" + clean(g.Reason) + "”"}
+		if g.Void != "" {
+			row = append(row, "void: "+clean(g.Void))
+		}
+		rows = append(rows, row)
 	}
 	if len(rows) > 0 {
 		b.WriteString("\ndecisions\n")
 		table(b, rows)
+	}
+	if len(r.Excluded) > 0 && r.Phase == signals.Approving && !r.Over() {
+		fmt.Fprintf(b, "\nmay not approve: %s\n", excluded(r.Excluded))
 	}
 	if r.Refused > 0 {
 		fmt.Fprintf(b, "\n%d messages refused; each has a record\n", r.Refused)

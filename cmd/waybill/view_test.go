@@ -40,8 +40,12 @@ func moment() (wire.Release, time.Time) {
 			},
 			Approval: signals.ApprovalStatus{Given: []signals.ApprovalView{
 				{Decision: signals.Approve, By: "release-lead", Place: "payments-leads", Reason: "read the diff"},
+				{Decision: signals.Approve, By: "risk-officer", Reason: "fine", Void: "left the group risk"},
 			}},
-			Next: []signals.NextAction{{Who: "on-call", What: "stop it and put everything back", Command: "waybill abort payments-api-prod-1 --reason '…'"}},
+			Paused:   "on-call: lunch",
+			Pending:  []signals.PendingCommand{{ID: "c0ffee", Command: signals.Skip, By: "on-call", Reason: "known noise"}},
+			Excluded: []signals.Exclusion{{Identity: "developer@payments.example", As: "author"}},
+			Next:     []signals.NextAction{{Who: "on-call", What: "stop it and put everything back", Command: "waybill abort payments-api-prod-1 --reason '…'"}},
 			Live: &signals.WatchProgress{Phase: signals.Canary, Weight: 5, Taken: 7, Extension: 1, Ends: noon.Add(42 * time.Second), Checks: []signals.CheckResult{
 				{Check: "errors", Verdict: signals.Pass, Canary: new(0.00213), Stable: new(0.002), Bound: "≤ 1% and ≤ 2 × stable", Reason: "canary 0.213% on 812 samples"},
 				{Check: "p99", Verdict: signals.Insufficient, Bound: "≤ 0.3 s", Reason: "12 samples, want 20"},
@@ -75,7 +79,9 @@ func TestViewIsAsDrawn(t *testing.T) {
 	failed.Execution = wire.Execution{State: wire.Failed, Failure: "stable could not be restored"}
 	running, _ := moment()
 	rolledBack, _ := ended()
-	for name, r := range map[string]wire.Release{"running": running, "rolled-back": rolledBack, "failed": failed} {
+	approving, _ := moment()
+	approving.Phase, approving.Weight, approving.Live = signals.Approving, 0, nil
+	for name, r := range map[string]wire.Release{"approving": approving, "running": running, "rolled-back": rolledBack, "failed": failed} {
 		t.Run(name, func(t *testing.T) {
 			got := view(r, noon, newStyles(&bytes.Buffer{}))
 			path := filepath.Join("testdata", name+".golden")
@@ -109,7 +115,13 @@ func TestChangesAreToldOnce(t *testing.T) {
 	assert.Contains(t, first, "canary at 5%: errors pass: canary 0.213% on 812 samples (≤ 1% and ≤ 2 × stable)")
 	assert.Contains(t, first, "next: on-call can stop it and put everything back: waybill abort payments-api-prod-1 --reason '…'")
 	assert.NotContains(t, strings.Join(first, "\n"), "ramp", "what waits is no news")
+	assert.Contains(t, first, "paused by on-call: lunch")
+	assert.Contains(t, first, "skip by on-call waits for somebody's approval: “known noise” (command c0ffee)")
+	assert.Contains(t, first, "approve by risk-officer no longer counts: left the group risk")
 	assert.Empty(t, changes(now, now))
+	resumed, _ := moment()
+	resumed.Paused = ""
+	assert.Equal(t, []string{"goes on after the pause"}, changes(now, resumed))
 
 	later, _ := moment()
 	later.Live.Checks[1].Verdict = signals.Fail

@@ -106,6 +106,27 @@ func changes(before, now wire.Release) []string {
 	if before.Weight != now.Weight {
 		add("canary gets %d%% of the traffic", now.Weight)
 	}
+	if before.Paused != now.Paused {
+		if now.Paused == "" {
+			add("goes on after the pause")
+		} else {
+			add("paused by %s", now.Paused)
+		}
+	}
+	waiting := map[string]bool{}
+	for _, p := range before.Pending {
+		waiting[p.ID] = true
+	}
+	for _, p := range now.Pending {
+		if !waiting[p.ID] {
+			add("%s by %s waits for somebody's approval: “%s” (command %s)", p.Command, p.By, p.Reason, p.ID)
+		}
+	}
+	for i, g := range now.Approval.Given {
+		if g.Void != "" && (i >= len(before.Approval.Given) || before.Approval.Given[i].Void == "") {
+			add("%s by %s no longer counts: %s", g.Decision, g.By, g.Void)
+		}
+	}
 	for _, g := range now.Approval.Given[min(len(before.Approval.Given), len(now.Approval.Given)):] {
 		add("%s by %s: “%s”", g.Decision, g.By, g.Reason)
 	}

@@ -105,7 +105,7 @@ func TestAnIdempotencyKeyCountsOnce(t *testing.T) {
 	require.Equal(t, http.StatusOK, d.callWith(key, "ci", "POST", path, body, nil), "somebody else's key is another key")
 	var status wire.Release
 	require.Equal(t, http.StatusOK, d.call("ci", "GET", "/v1/releases/"+id, "", &status))
-	assert.Contains(t, status.Paused, "paused by ci")
+	assert.Contains(t, status.Paused, "ci: lunch")
 }
 
 func TestCommandsReachTheRelease(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,10 @@ type Client struct {
 var ErrUnreachable = errors.New("gateway can't be reached")
 
 // Error is a refusal by the gateway.
-type Error struct{ wire.Problem }
+type Error struct {
+	wire.Problem
+	after time.Duration // how long the gateway asks to wait
+}
 
 // Error gives the detail and each fault on a line of its own.
 func (e *Error) Error() string {
@@ -44,13 +48,14 @@ func (e *Error) Error() string {
 }
 
 // Bounds of a call: how long to wait for an answer beyond what was asked for,
-// how much of an answer is read, and how often a reading call is tried when no
-// gateway answers.
+// how much of an answer is read, how often a call is tried when no gateway
+// answers or says to come back later, and how long is waited before that.
 const (
-	patience  = 20 * time.Second
-	maxAnswer = 16 << 20
-	attempts  = 3
-	pause     = 300 * time.Millisecond
+	patience     = 20 * time.Second
+	maxAnswer    = 16 << 20
+	attempts     = 3
+	pause        = 300 * time.Millisecond
+	longestPause = 10 * time.Second
 )
 
 // New calls the gateway at base. token gives the bearer token for each call;
@@ -73,7 +78,7 @@ func (c *Client) Start(ctx context.Context, request []byte, id string) (wire.Sta
 		query.Set("id", id)
 	}
 	var out wire.Started
-	err := c.send(ctx, http.MethodPost, "/v1/releases", query, request, &out)
+	err := c.send(ctx, http.MethodPost, "/v1/releases", query, request, "", &out)
 	return out, err
 }
 
@@ -93,18 +98,19 @@ func (c *Client) Outcome(ctx context.Context, id string, wait time.Duration) (wi
 	return out, err
 }
 
-// Decide approves or denies.
+// Decide approves or denies, or takes an approval back.
 func (c *Client) Decide(ctx context.Context, id string, d wire.Decision) (signals.Receipt, error) {
-	var out signals.Receipt
-	err := c.post(ctx, release(id, "/approvals"), d, &out)
-	return out, err
+	return c.post(ctx, release(id, "/approvals"), d)
 }
 
 // Command commands a running release.
 func (c *Client) Command(ctx context.Context, id string, command wire.Command) (signals.Receipt, error) {
-	var out signals.Receipt
-	err := c.post(ctx, release(id, "/commands"), command, &out)
-	return out, err
+	return c.post(ctx, release(id, "/commands"), command)
+}
+
+// CommandLane commands the lane of one service in one environment.
+func (c *Client) CommandLane(ctx context.Context, environment, service string, command wire.LaneCommand) (signals.Receipt, error) {
+	return c.post(ctx, lane(environment, service)+"/commands", command)
 }
 
 // Filter narrows a list; empty fields don't.
@@ -131,7 +137,7 @@ func (c *Client) List(ctx context.Context, f Filter) (wire.List, error) {
 // Lane is the state of one service's lane in one environment.
 func (c *Client) Lane(ctx context.Context, environment, service string) (signals.LaneStatus, error) {
 	var out signals.LaneStatus
-	err := c.get(ctx, "/v1/lanes/"+url.PathEscape(environment)+"/"+url.PathEscape(service), nil, &out)
+	err := c.get(ctx, lane(environment, service), nil, &out)
 	return out, err
 }
 
@@ -153,33 +159,58 @@ func (c *Client) Login(ctx context.Context) (wire.Login, error) {
 
 func release(id, rest string) string { return "/v1/releases/" + url.PathEscape(id) + rest }
 
-// get tries again when no gateway answers: reading twice does no harm.
+func lane(environment, service string) string {
+	return "/v1/lanes/" + url.PathEscape(environment) + "/" + url.PathEscape(service)
+}
+
+// get reads; reading twice does no harm.
 func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
+	return again(ctx, func() error { return c.send(ctx, http.MethodGet, path, query, nil, "", out) })
+}
+
+// post sends a message under a key of its own, so that trying again can't make
+// it count twice.
+func (c *Client) post(ctx context.Context, path string, body any) (signals.Receipt, error) {
+	var out signals.Receipt
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return out, fmt.Errorf("encode %s: %w", path, err)
+	}
+	key := rand.Text()
+	err = again(ctx, func() error { return c.send(ctx, http.MethodPost, path, nil, raw, key, &out) })
+	return out, err
+}
+
+// again calls until a gateway has answered, and has not said to come back later;
+// but not for long.
+func again(ctx context.Context, call func() error) error {
 	var err error
 	for try := range attempts {
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return err
-			case <-time.After(pause << try):
-			}
-		}
-		if err = c.send(ctx, http.MethodGet, path, query, nil, out); !errors.Is(err, ErrUnreachable) {
+		if err = call(); !errors.Is(err, ErrUnreachable) && !tooOften(err) {
 			return err
+		}
+		wait := pause << try
+		if refusal, ok := errors.AsType[*Error](err); ok {
+			wait = refusal.after
+		}
+		if try == attempts-1 || wait > longestPause {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
 		}
 	}
 	return err
 }
 
-func (c *Client) post(ctx context.Context, path string, body, out any) error {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
-	}
-	return c.send(ctx, http.MethodPost, path, nil, raw, out)
+func tooOften(err error) bool {
+	refusal, ok := errors.AsType[*Error](err)
+	return ok && refusal.Status == http.StatusTooManyRequests
 }
 
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, body []byte, out any) error {
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body []byte, key string, out any) error {
 	token, err := c.token(ctx)
 	if err != nil {
 		return err
@@ -202,6 +233,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -223,6 +257,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	refusal := &Error{}
 	if json.Unmarshal(raw, &refusal.Problem) != nil || refusal.Status == 0 {
 		refusal.Problem = wire.Problem{Status: res.StatusCode, Detail: "the gateway answered " + res.Status}
+	}
+	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
+		refusal.after = time.Duration(seconds) * time.Second
 	}
 	return refusal
 }

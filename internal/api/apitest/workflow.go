@@ -224,7 +224,7 @@ func (r *release) obey(s signals.CommandStatement, at time.Time) (signals.Receip
 	r.nonces[s.Nonce] = true
 	switch s.Command {
 	case signals.Pause:
-		r.status.Paused = "paused by " + s.Operator.Display() + ": " + s.Reason
+		r.status.Paused = s.Operator.Display() + ": " + s.Reason
 		if r.reason == ReasonReplan {
 			r.status.PlanDigest, r.status.About.PlanDigest = OtherPlan, OtherPlan
 		}
