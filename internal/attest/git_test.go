@@ -1,11 +1,11 @@
 package attest
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -193,7 +193,7 @@ func TestRangesAreThoseOfGit(t *testing.T) {
 		tree := c.git("write-tree")
 		commits := []string{c.git("commit-tree", tree, "-m", "0")}
 		for n := range rapid.IntRange(1, 7).Draw(r, "commits") {
-			args := []string{"commit-tree", tree, "-m", fmt.Sprint(n + 1)}
+			args := []string{"commit-tree", tree, "-m", strconv.Itoa(n + 1)}
 			for _, parent := range rapid.SliceOfNDistinct(rapid.SampledFrom(commits), 0, 2, rapid.ID).Draw(r, "parents") {
 				args = append(args, "-p", parent)
 			}
