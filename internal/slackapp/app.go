@@ -20,7 +20,6 @@ import (
 // Desk is where decisions and commands go, and where is asked how things stand.
 type Desk interface {
 	Release(ctx context.Context, release string) (signals.Status, error)
-	Lane(ctx context.Context, environment, service string) (signals.LaneStatus, error)
 	List(ctx context.Context, f desk.Filter) ([]wire.Row, string, error)
 	Decide(ctx context.Context, who auth.Identity, dec desk.Decision) (signals.Receipt, error)
 	LaneCommand(ctx context.Context, who auth.Identity, c desk.LaneCommand) (signals.Receipt, error)

@@ -193,10 +193,6 @@ func (o *office) Release(context.Context, string) (signals.Status, error) {
 	return o.status, o.statusErr
 }
 
-func (o *office) Lane(context.Context, string, string) (signals.LaneStatus, error) {
-	return signals.LaneStatus{}, nil
-}
-
 func (o *office) List(context.Context, desk.Filter) ([]wire.Row, string, error) {
 	return o.rows, "", nil
 }

@@ -67,13 +67,14 @@ func (a *App) session(ctx context.Context) (connected bool, err error) {
 	go func() { ended <- client.RunContext(alive) }()
 
 	var work sync.WaitGroup
-	defer work.Wait()
+	defer func() {
+		work.Wait()
+		time.Sleep(flushTime)
+	}()
 	slots := make(chan struct{}, socketAtOnce)
 	for {
 		select {
 		case <-ctx.Done():
-			work.Wait()
-			time.Sleep(flushTime)
 			return connected, ctx.Err()
 		case err := <-ended:
 			return connected, err
