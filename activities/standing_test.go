@@ -33,6 +33,7 @@ func newApproved(t *testing.T, environment, reference string, approvers ...strin
 	digest := a.seed("v2", a.keys)
 	a.employ()
 	plan := a.plan(environment, strings.ReplaceAll(reference, "DIGEST", digest))
+	plan.Limits.Recheck = 0 // as where the catalog leaves it out
 	a.input = signals.RecheckInput{Plan: plan, PlanDigest: a.digest(plan)}
 	for _, id := range approvers {
 		person, err := a.release.Directory.BySubject(t.Context(), signals.Subject{Issuer: a.people.URL, ID: id})

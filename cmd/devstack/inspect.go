@@ -76,6 +76,12 @@ func printHealth(ctx context.Context, out io.Writer, s stack.State) error {
 		{"issuer", proc.HTTPReady(s.Issuer + "/.well-known/openid-configuration")},
 		{"ingress", proc.TCPReady(hostOf(s.Ingress))},
 	}
+	if s.Slack != "" {
+		checks = append(checks, struct {
+			part  string
+			ready func(context.Context) error
+		}{"slack", proc.HTTPReady(s.Slack + "/emulator/healthz")})
+	}
 	var down []string
 	for _, check := range checks {
 		attempt, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -124,17 +130,31 @@ func newTokenCommand(f *flags) *cobra.Command {
 // logIn gets a token for an account by its password, and its second factor if
 // asked to, which only this machine knows.
 func logIn(ctx context.Context, state stack.State, account string, second bool) (string, error) {
-	secrets, err := oidcissuer.LoadSecrets(stack.Layout{Dir: state.Dir}.Issuer())
+	who, err := credentials(state, account)
 	if err != nil {
 		return "", err
 	}
-	who := oidcissuer.Credentials{Account: account, Password: secrets.Passwords[account]}
-	if second {
-		if who.Code, err = secrets.Code(account, time.Now()); err != nil {
-			return "", err
-		}
+	if !second {
+		who.Code = ""
 	}
 	return oidcissuer.LogIn(ctx, state.Issuer, who)
+}
+
+// credentials are what an account types into the login form now; its code is ""
+// if it has no second factor.
+func credentials(state stack.State, account string) (oidcissuer.Credentials, error) {
+	secrets, err := oidcissuer.LoadSecrets(stack.Layout{Dir: state.Dir}.Issuer())
+	if err != nil {
+		return oidcissuer.Credentials{}, err
+	}
+	who := oidcissuer.Credentials{Account: account, Password: secrets.Passwords[account]}
+	if who.Password == "" {
+		return who, fmt.Errorf("the issuer has no account %q; see devstack token --help", account)
+	}
+	if secrets.Seconds[account] != "" {
+		who.Code, err = secrets.Code(account, time.Now())
+	}
+	return who, err
 }
 
 // newPasswordCommand tells what a person would type into the login form.
@@ -146,17 +166,13 @@ func newPasswordCommand(f *flags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			secrets, err := oidcissuer.LoadSecrets(stack.Layout{Dir: state.Dir}.Issuer())
+			who, err := credentials(state, args[0])
 			if err != nil {
 				return err
 			}
-			password, ok := secrets.Passwords[args[0]]
-			if !ok {
-				return fmt.Errorf("the issuer has no account %q; see devstack token --help", args[0])
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), password)
-			if code, err := secrets.Code(args[0], time.Now()); err == nil {
-				fmt.Fprintln(cmd.OutOrStdout(), code)
+			fmt.Fprintln(cmd.OutOrStdout(), who.Password)
+			if who.Code != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), who.Code)
 			}
 			return nil
 		},
@@ -214,7 +230,7 @@ func printLog(ctx context.Context, out io.Writer, path string, follow bool) erro
 
 func newServeCommand() *cobra.Command {
 	serve := &cobra.Command{Use: "serve", Short: "Run one of the stack's own parts", Hidden: true}
-	serve.AddCommand(newServeRegistryCommand(), newServeIssuerCommand(), newForwardCommand())
+	serve.AddCommand(newServeRegistryCommand(), newServeIssuerCommand(), newServeSlackCommand(), newForwardCommand())
 	return serve
 }
 

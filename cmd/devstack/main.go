@@ -1,7 +1,7 @@
 // Command devstack runs Waybill's local stack: Temporal, a Kubernetes cluster
 // with an ingress, a registry, an S3 server with Object Lock, Prometheus, an
-// OIDC issuer, the demo service and Waybill itself, each a real program and a
-// child process of this one.
+// OIDC issuer, a Slack workspace, the demo service and Waybill itself, each a real
+// program (Slack is emulated) and a child process of this one.
 package main
 
 import (

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/registry"
 	"github.com/waybill-dev/waybill/internal/oidcissuer"
+	"github.com/waybill-dev/waybill/internal/slackemu"
 )
 
 func newServeRegistryCommand() *cobra.Command {
@@ -52,6 +55,38 @@ func newServeIssuerCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:5556", "address to serve")
 	cmd.Flags().StringVar(&secrets, "secrets", "", "file of the accounts' passwords and the signing key, made if missing")
+	return cmd
+}
+
+func newServeSlackCommand() *cobra.Command {
+	var listen, gateway, file, botToken, appToken, signingSecret string
+	cmd := &cobra.Command{
+		Use: "slack", Short: "Run the Slack emulator", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o := slackemu.Options{
+				URL: "http://" + listen, Interactions: gateway + "/slack/interactions", Commands: gateway + "/slack/commands", File: file,
+				Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+			}
+			for path, into := range map[string]*string{botToken: &o.BotToken, appToken: &o.AppToken, signingSecret: &o.SigningSecret} {
+				text, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				*into = strings.TrimSpace(string(text))
+			}
+			workspace, err := slackemu.New(o)
+			if err != nil {
+				return err
+			}
+			return errors.Join(serveHTTP(cmd.Context(), listen, workspace), workspace.Close())
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address to serve")
+	cmd.Flags().StringVar(&gateway, "gateway", "", "URL of the gateway, which is called back")
+	cmd.Flags().StringVar(&file, "file", "", "file that keeps the messages")
+	cmd.Flags().StringVar(&botToken, "bot-token", "", "file of the app's bot token")
+	cmd.Flags().StringVar(&appToken, "app-token", "", "file of the app's app-level token, for Socket Mode")
+	cmd.Flags().StringVar(&signingSecret, "signing-secret", "", "file of the secret that callbacks are signed with")
 	return cmd
 }
 

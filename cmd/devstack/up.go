@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func newUpCommand(f *flags) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&detach, "detach", false, "return when the stack is up and leave it running")
-	cmd.Flags().StringSliceVar(&without, "without", nil, "leave out parts: worker, gateway, load")
+	cmd.Flags().StringSliceVar(&without, "without", nil, "leave out parts: worker, gateway, load, slack")
 	return cmd
 }
 
@@ -170,6 +171,7 @@ The stack is up, on a %s cluster (%s).
 
   Temporal UI   %s
   Gateway       %s
+  Slack         %s
   Prometheus    %s
   S3            %s, bucket %s
   Demo service  %s, hosts payments-staging.example and payments-prod.example
@@ -177,9 +179,10 @@ The stack is up, on a %s cluster (%s).
 
   . %s                     sets what the client and other tools need in this shell
   export WAYBILL_TOKEN=$(bin/devstack token ci)   logs in as ci; see devstack token --help
+  bin/devstack password risk-officer              is what the login page asks for: password and code
   bin/devstack logs PART                          shows a part's log
 
-`, s.Cluster, s.ClusterWhy, s.TemporalUI, s.Gateway, s.Prometheus, s.ObjectStore, s.Bucket, s.Ingress, s.Kubeconfig, filepath.Join(s.Dir, "env"))
+`, s.Cluster, s.ClusterWhy, s.TemporalUI, s.Gateway, cmp.Or(s.Slack, "left out"), s.Prometheus, s.ObjectStore, s.Bucket, s.Ingress, s.Kubeconfig, filepath.Join(s.Dir, "env"))
 	for _, v := range s.Versions {
 		fmt.Fprintf(out, "  %s  %-30s  %s\n      built from %s\n", v.Tag, v.About, v.Image, v.Commit)
 	}

@@ -175,7 +175,7 @@ func TestFaultsAreNamed(t *testing.T) {
 		"rollout in no time": {"readyWithin: 2m", "readyWithin: 0s", "readyWithin: 0s"},
 		"same Deployment":    {"namespace: payments-staging", "namespace: payments-prod", "is prod/payments-api's already"},
 		"no queue limit":     {"queue: 30m", "queue: 0s", "limits.queue: 0s"},
-		"approvers in no time": {"limits: {approval: 10m, queue: 30m}\n    checks: *checks", "limits: {queue: 30m}\n    checks: *checks",
+		"approvers in no time": {"limits: {approval: 10m, queue: 30m, recheck: 5s}", "limits: {queue: 30m, recheck: 5s}",
 			"limits.approval: 0s"},
 
 		"window of zero":           {"baseline: {duration: 3s,", "baseline: {duration: 0s,", "baseline.duration: 0s: want how long to watch"},
@@ -197,10 +197,10 @@ func TestFaultsAreNamed(t *testing.T) {
 			"steps[2].phase: canary after ramp"},
 		"phase of no step": {"phase: ramp", "phase: bake", `"bake": want canary or ramp`},
 
-		"one person at tier 2": {"        - {group: risk, count: 1}\n", "", "tier 2 is approved by at least two people from two groups; found 1 from 1"},
-		"one group at tier 2":  {"- {group: payments-leads, count: 1}\n        - {group: risk, count: 1}", "- {group: risk, count: 2}", "found 2 from 1"},
-		"count of zero":        {"{group: risk, count: 1}", "{group: risk, count: 0}", "approval.groups[1].count: 0"},
-		"negative count":       {"{group: risk, count: 1}", "{group: risk, count: -1}", "approval.groups[1].count: -1"},
+		"one person at tier 2": {`        - {group: risk, count: 1, stepUp: {acr: ["urn:waybill:acr:mfa"], maxAge: 5m}}` + "\n", "", "tier 2 is approved by at least two people from two groups; found 1 from 1"},
+		"one group at tier 2":  {"- {group: payments-leads, count: 1}\n        - {group: risk, count: 1,", "- {group: risk, count: 2,", "found 2 from 1"},
+		"count of zero":        {"{group: risk, count: 1,", "{group: risk, count: 0,", "approval.groups[1].count: 0"},
+		"negative count":       {"{group: risk, count: 1,", "{group: risk, count: -1,", "approval.groups[1].count: -1"},
 		"group twice":          {"{group: risk,", "{group: payments-leads,", "stands twice"},
 
 		"no checks":            {"checks: *checks", "checks: []", "environments.prod.checks: tier 2 wants at least one check"},

@@ -7,6 +7,12 @@ import (
 	"github.com/waybill-dev/waybill/internal/oidcissuer"
 )
 
+// The ids of the workspace and of the app in it, where Options name no others.
+const (
+	TeamID = "T0PAYMENTS"
+	AppID  = "A0WAYBILL"
+)
+
 // Options describe a workspace and the app in it. What is left empty is that of
 // the local stack.
 type Options struct {
@@ -91,7 +97,7 @@ func DefaultChannels() []Channel {
 
 func (o *Options) fill() {
 	for field, value := range map[*string]string{
-		&o.TeamID: "T0PAYMENTS", &o.Domain: "payments", &o.AppID: "A0WAYBILL", &o.BotUser: "U0WAYBILL", &o.BotID: "B0WAYBILL",
+		&o.TeamID: TeamID, &o.Domain: "payments", &o.AppID: AppID, &o.BotUser: "U0WAYBILL", &o.BotID: "B0WAYBILL",
 		&o.BotToken: "xoxb-emulator", &o.AppToken: "xapp-emulator", &o.SigningSecret: "emulator",
 	} {
 		if *field == "" {

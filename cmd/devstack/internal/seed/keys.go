@@ -21,9 +21,11 @@ import (
 )
 
 // Waybill's own keys, by the id that they are pinned under.
+// The gateway signs with two keys, as it does while they are rotated.
 const (
-	GatewayKey  = "gateway-1"
-	EvidenceKey = "evidence-1"
+	GatewayKey     = "gateway-1"
+	GatewayNextKey = "gateway-2"
+	EvidenceKey    = "evidence-1"
 )
 
 // Keys of the demo service's supply chain, by name. Nobody trusts the stranger.
@@ -43,7 +45,7 @@ func Keys(ctx context.Context, dir string, cosign sigtest.Cosign) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	for _, name := range []string{GatewayKey, EvidenceKey} {
+	for _, name := range []string{GatewayKey, GatewayNextKey, EvidenceKey} {
 		if err := ensureKey(dir, name); err != nil {
 			return err
 		}

@@ -28,9 +28,9 @@ func (u *up) startWorker(ctx context.Context) error {
 	if !u.wants(Worker) {
 		return nil
 	}
-	return u.run(ctx, "release, deploy and notary roles", proc.Part{
+	return u.run(ctx, "release, deploy, notary and notify roles", proc.Part{
 		Name: Worker, Path: filepath.Join(u.bin, "waybilld"),
-		Args:  []string{"worker", "--config=" + u.WorkerConfig(), "--roles=release,deploy,notary"},
+		Args:  []string{"worker", "--config=" + u.WorkerConfig(), "--roles=release,deploy,notary,notify"},
 		Env:   u.settings.Accounts.Notary.Env(u.store.URL()),
 		Ready: proc.HTTPReady("http://" + u.local(portWorker) + "/readyz"), StopGrace: 10 * time.Second,
 	})

@@ -33,10 +33,11 @@ const (
 	portGateway       = "gateway"
 	portGatewayStats  = "gateway-metrics"
 	portWorker        = "worker-metrics"
+	portSlack         = "slack"
 )
 
 // preferred are the ports that people know; they are taken when they are free.
-var preferred = map[string]int{portTemporal: 7233, portTemporalUI: 8233, portGateway: 8080, portPrometheus: 9090}
+var preferred = map[string]int{portTemporal: 7233, portTemporalUI: 8233, portGateway: 8080, portPrometheus: 9090, portSlack: 8090}
 
 // loadSettings reads the settings of an earlier start and replaces each port
 // that somebody else has by now; the first start makes them.
@@ -58,7 +59,7 @@ func loadSettings(path string, usual bool) (settings, error) {
 	}
 	for _, name := range []string{
 		portTemporal, portTemporalUI, portTemporalStats, portRegistry, portObjectStore, portIssuer, portPrometheus,
-		portGateway, portGatewayStats, portWorker,
+		portGateway, portGatewayStats, portWorker, portSlack,
 	} {
 		port, ok := s.Ports[name]
 		if !ok && usual {

@@ -41,6 +41,8 @@ type State struct {
 	Bucket      string `json:"bucket"`
 	Issuer      string `json:"issuer"`
 	Ingress     string `json:"ingress"`
+	// Slack is the emulator's page, "" if it was left out.
+	Slack string `json:"slack,omitempty"`
 	// EvidenceKeys are the files of the public keys that records verify with.
 	EvidenceKeys []string       `json:"evidenceKeys"`
 	Versions     []seed.Version `json:"versions"`
@@ -62,6 +64,9 @@ func (l Layout) Keys() string { return l.at("keys") }
 
 // Issuer is the file of the accounts' passwords.
 func (l Layout) Issuer() string { return l.at("keys", "issuer.json") }
+
+// secret is the file of a token or secret that two parts share.
+func (l Layout) secret(name string) string { return l.at("keys", name) }
 
 // Logs is the folder of the parts' logs.
 func (l Layout) Logs() string { return l.at("logs") }

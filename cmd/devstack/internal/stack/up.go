@@ -27,6 +27,7 @@ const (
 	Worker  = "worker"
 	Gateway = "gateway"
 	Load    = "load"
+	Slack   = "slack"
 )
 
 // Options say which stack to bring up.
@@ -35,7 +36,7 @@ type Options struct {
 	Dir  string // the stack's folder
 	// UsualPorts takes the ports that people know where they are free.
 	UsualPorts bool
-	// Without names parts to leave out: Worker, Gateway, Load.
+	// Without names parts to leave out: Worker, Gateway, Load, Slack.
 	Without []string
 	// Progress gets a line for each part that is up, possibly from several
 	// goroutines.
@@ -126,11 +127,15 @@ func (u *up) wants(part string) bool { return !slices.Contains(u.Without, part) 
 
 // start brings up beside each other what does not need each other.
 func (u *up) start(ctx context.Context) (State, error) {
+	if err := u.shareSecrets(); err != nil {
+		return State{}, err
+	}
 	base, baseCtx := errgroup.WithContext(ctx)
 	base.Go(func() error { return u.startCluster(baseCtx) })
 	base.Go(func() error { return u.startTemporal(baseCtx) })
 	base.Go(func() error { return u.startObjectStore(baseCtx) })
 	base.Go(func() error { return u.startIssuer(baseCtx) })
+	base.Go(func() error { return u.startSlack(baseCtx) })
 	base.Go(func() error { return u.startImages(baseCtx) })
 	if err := base.Wait(); err != nil {
 		return State{}, err
@@ -156,12 +161,16 @@ func (u *up) start(ctx context.Context) (State, error) {
 }
 
 func (u *up) state() State {
+	slack := ""
+	if u.wants(Slack) {
+		slack = "http://" + u.local(portSlack)
+	}
 	return State{
 		Name: u.Name, Dir: u.Layout.Dir, Pid: os.Getpid(), Started: time.Now().UTC(),
 		Cluster: u.cluster.Mode, ClusterWhy: u.cluster.Why, Kubeconfig: u.cluster.Kubeconfig,
 		Gateway: "http://" + u.local(portGateway), Temporal: u.temporal.Address(), TemporalUI: "http://" + u.local(portTemporalUI),
 		Prometheus: "http://" + u.local(portPrometheus), Registry: u.local(portRegistry),
-		ObjectStore: u.store.URL(), Bucket: objectstore.Bucket, Issuer: "http://" + u.local(portIssuer), Ingress: u.cluster.IngressURL,
+		ObjectStore: u.store.URL(), Bucket: objectstore.Bucket, Issuer: "http://" + u.local(portIssuer), Ingress: u.cluster.IngressURL, Slack: slack,
 		EvidenceKeys: []string{u.at("keys", seed.EvidenceKey+".pub")}, Versions: u.versions,
 	}
 }
