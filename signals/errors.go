@@ -32,6 +32,8 @@ const (
 	ErrNotReady = "NotReady"
 	// ErrCapacity: a side can't carry the share it is about to get.
 	ErrCapacity = "Capacity"
+	// ErrNotDelivered: people could not be told; it is tried again.
+	ErrNotDelivered = "NotDelivered"
 	// ErrUndo: a compensation could not be done.
 	ErrUndo = "UndoFailed"
 )

@@ -13,6 +13,7 @@ import (
 // Activities of the journal and of notices, named as those in state.go are.
 var (
 	entries *activities.Journal
+	told    *activities.Notices
 )
 
 // Retry profiles and timeouts of every external call, in one place.

@@ -13,5 +13,6 @@ import (
 func Register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Release, workflow.RegisterOptions{Name: signals.ReleaseWorkflow})
 	r.RegisterWorkflowWithOptions(Lane, workflow.RegisterOptions{Name: signals.LaneWorkflow})
+	r.RegisterWorkflowWithOptions(Announce, workflow.RegisterOptions{Name: signals.AnnounceWorkflow})
 	r.RegisterWorkflowWithOptions(Journal, workflow.RegisterOptions{Name: signals.JournalWorkflow})
 }

@@ -27,7 +27,9 @@ func Release(ctx workflow.Context, input converter.RawValue) (signals.Outcome, e
 	if end.undo {
 		r.rollBack(end)
 	}
-	return r.settle(end)
+	outcome, err := r.settle(end)
+	r.handOver(err)
+	return outcome, err
 }
 
 // forward is the release itself. It returns nil when the new digest has been

@@ -124,6 +124,7 @@ func newRelease(ctx workflow.Context, raw []byte) (*release, error) {
 		return nil, err
 	}
 	workflow.GoNamed(root, "papers", r.papers.write)
+	workflow.GoNamed(root, "notices", r.publish)
 	return r, nil
 }
 

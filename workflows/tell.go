@@ -49,4 +49,4 @@ func (r *release) tellOutcome(o *signals.Outcome) {
 }
 
 // chart is what a window's verdict rests on, as a picture.
-func (r *release) chart(signals.WindowResult) *signals.Chart { return nil }
+func (r *release) chart(result signals.WindowResult) *signals.Chart { return chartOf(r.plan, result) }

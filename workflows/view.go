@@ -31,6 +31,10 @@ func (r *release) status() (signals.Status, error) {
 		lkg := r.lkg.Brief()
 		s.LKG = &lkg
 	}
+	if r.digest != "" && r.people {
+		about := r.announcement()
+		s.About = &about
+	}
 	return s, nil
 }
 
@@ -155,7 +159,10 @@ func (r *release) commands() []signals.NextAction {
 
 // show renders the details that the Temporal UI displays: on-call's screen. It
 // is called at each change of state, never on a timer.
-func (r *release) show() { workflow.SetCurrentDetails(r.root, r.details()) }
+func (r *release) show() {
+	workflow.SetCurrentDetails(r.root, r.details())
+	r.refresh()
+}
 
 func (r *release) details() string {
 	var b strings.Builder
