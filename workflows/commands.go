@@ -122,7 +122,7 @@ var verbs = map[signals.CommandKind]string{
 func (r *release) situation() situation {
 	s := situation{
 		phase: r.phase, tier: r.plan.Tier, closing: r.settling, changed: r.changed(),
-		unfinished: r.unfinished != nil, deciders: r.deciders(),
+		unfinished: r.stuck, deciders: r.deciders(),
 	}
 	if r.halted != nil {
 		s.halted = r.halted.who()
@@ -223,7 +223,7 @@ func (r *release) obey(s signals.CommandStatement, approvedBy string) string {
 		r.halt(&stop{kind: signals.RolledBack, trigger: "operator", by: by.Key(), reasons: []string{s.Reason}})
 		return "rolling back"
 	case signals.RetryUndo:
-		r.retry = true
+		r.stuck = false
 		return "trying the failed undos once more"
 	}
 	r.halt(&stop{kind: signals.Aborted, trigger: "operator", by: by.Key(), reasons: []string{s.Reason}})

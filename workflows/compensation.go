@@ -24,9 +24,8 @@ func (r *release) onUndo(name string, do func(workflow.Context) (string, error))
 }
 
 // undoPatience is how long a release with a failed undo waits for somebody to
-// have it retried. It has been tried for undoBudget by then and people were told:
-// longer than a night's watch takes to mend a cluster it need not be, and the
-// failed workflow that follows is what pages those who were not told.
+// have it retried: long enough for whoever is called out to mend a cluster. They
+// were told at its beginning; the failed workflow at its end pages once more.
 const undoPatience = 4 * time.Hour
 
 // rollBack runs the undos in reverse on a context that no cancellation reaches.
@@ -102,13 +101,14 @@ func (r *release) awaitRetry(ctx workflow.Context) bool {
 	if !r.people {
 		return false
 	}
-	r.retry = false
+	r.stuck = true
+	defer func() { r.stuck = false }()
 	r.now("an undo failed and waits for an operator's retry: "+joinReasons(r.unfinished), workflow.Now(ctx).UTC().Add(undoPatience))
 	r.say(signals.Reply{Event: fmt.Sprintf("undo-failed/%d", len(r.rollback.Steps)), Loud: true, Escalate: true, Text: fmt.Sprintf(
 		"The rollback of %s in %s is NOT complete: %s. Mend the cause, then `waybill retry %s --reason '…'`; at %s the release fails.",
 		r.plan.Service, r.plan.Environment, joinReasons(r.unfinished), r.papers.release, clock(r.until))})
 	workflow.GetMetricsHandler(ctx).Counter(undoFailedMetric).Inc(1)
-	met, err := r.awaitUntil(ctx, undoPatience, "an operator's retry", func() bool { return r.retry })
+	met, err := r.awaitUntil(ctx, undoPatience, "an operator's retry", func() bool { return !r.stuck })
 	return met && err == nil
 }
 

@@ -1,9 +1,9 @@
 package workflows
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -191,7 +191,7 @@ func TestAQuorumHasAsManyPeopleAsPlaces(t *testing.T) {
 		}}}
 		a.exclusions = someChange.Draw(t, "change").exclusions()
 		for i, who := range rapid.SliceOfN(someSubject, 0, 8).Draw(t, "approvers") {
-			s := signals.ApprovalStatement{Decision: signals.Approve, Reason: "read it", Approver: who, Binding: signals.Binding{Nonce: fmt.Sprint(i)}}
+			s := signals.ApprovalStatement{Decision: signals.Approve, Reason: "read it", Approver: who, Binding: signals.Binding{Nonce: strconv.Itoa(i)}}
 			if a.mayDecide(s) == nil {
 				a.given = append(a.given, given{statement: s, groups: who.Groups})
 			}

@@ -175,7 +175,8 @@ func (r *release) handleApproval(ctx workflow.Context, m signals.Message) (signa
 
 // decideRelease counts a decision on the release itself.
 func (r *release) decideRelease(s signals.ApprovalStatement, e signals.Envelope, now time.Time) (signals.Receipt, error) {
-	if !r.approvals.open || r.approvals.denied != nil || r.approvals.complete() {
+	ending := r.people && r.halted != nil
+	if !r.approvals.open || r.approvals.denied != nil || r.approvals.complete() || ending {
 		return signals.Receipt{}, refused(signals.ErrNotNow, "nothing to approve now: the release is in phase %s", r.phase)
 	}
 	switch {

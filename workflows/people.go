@@ -160,7 +160,7 @@ func (r *release) nowMissing() {
 // asked and reminded, approvals that get too old fall, and so do those whose
 // ground is gone. The last goes on until the permit is made out.
 func (r *release) tendApprovals(ctx, waitCtx workflow.Context) {
-	r.say(signals.Reply{Event: "approval-asked", Loud: true, Text: fmt.Sprintf("%s to %s waits for %s, until %s.",
+	r.say(signals.Reply{Event: "approval-asked", Text: fmt.Sprintf("%s to %s waits for %s, until %s.",
 		r.plan.Service, r.plan.Environment, describeQuorum(r.approvals.missing()), clock(r.approvals.expires))})
 	if r.plan.Notify != nil && len(r.plan.Notify.Remind) > 0 {
 		workflow.GoNamed(waitCtx, "reminders", r.remind)

@@ -96,6 +96,7 @@ func stopped(kind signals.OutcomeKind, trigger string, reasons ...string) *stop 
 // comes first, because it may show as any error of the step that it cut short.
 // After the first change to the environment everything but success is undone.
 func (r *release) ending(err error) ending {
+	r.endStanding()
 	r.endedIn = r.phase
 	if err == nil {
 		return ending{kind: signals.Promoted}

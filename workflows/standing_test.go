@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -130,8 +131,8 @@ func TestTheWatchOfStandingSeesWhoCountsNow(t *testing.T) {
 	r := w.start(t)
 	other := person("release-lead", "payments-leads", "everybody")
 	r.at(10*time.Minute, func() { r.decide(other, signals.Approve) })
-	r.at(20*time.Minute, func() { r.decide(other, signals.Withdraw, nonce("w")) })
-	r.at(30*time.Minute, func() { r.decide(risk, signals.Approve) })
+	r.at(11*time.Minute, func() { r.decide(other, signals.Withdraw, nonce("w")) })
+	r.at(12*time.Minute, func() { r.decide(risk, signals.Approve) })
 	require.Equal(t, signals.Expired, r.execute(requestIn).Kind)
 	require.Equal(t, [][]string{nil, {"release-lead"}, nil, {"risk-officer"}}, seen)
 }
@@ -155,4 +156,32 @@ func TestThreats6And8RecheckBeforeAStepLeavesARefusal(t *testing.T) {
 			require.Equal(t, []string{"it is not what was approved"}, predicate[signals.RefusalPredicate](w, signals.RecordRefusal).Reasons)
 		})
 	}
+}
+
+func TestStandingIsMindedNoLongerThanItMatters(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(t)
+	r.at(time.Minute, func() { r.decide(lead, signals.Approve) })
+	r.fallsAt(time.Hour+10*time.Second, signals.StandingChange{What: "policy", Reason: "other policies are in force"})
+	down := false
+	r.at(59*time.Minute, func() { down = true })
+	r.at(time.Hour+90*time.Second, func() { down = false })
+	w.notaryDown = func() error {
+		if down {
+			return errors.New("bucket does not answer")
+		}
+		return nil
+	}
+	require.Equal(t, signals.Expired, r.execute(requestIn).Kind, "decided before the policy changed")
+	require.Zero(t, w.count(signals.RecordVoid))
+}
+
+// From the permit on each step looks for itself, so that a change is found where
+// it can be undone.
+func TestStandingIsLeftToTheStepsOnceThePermitIsMadeOut(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(t).approved()
+	r.fallsAt(90*time.Second, signals.StandingChange{What: "policy", Reason: "other policies are in force"})
+	require.Equal(t, signals.Promoted, r.execute(requestIn).Kind)
+	require.Zero(t, w.count(signals.RecordVoid))
 }

@@ -55,7 +55,7 @@ type release struct {
 	// What operators want, and what waits for somebody to approve it.
 	paused  *pause
 	pending []pending
-	retry   bool // the failed undos are to be tried again
+	stuck   bool // an undo failed and waits for a retry
 
 	// people is false in a run that began before approvals could be withdrawn,
 	// stepped up or void, and before operators had more commands than abort.
