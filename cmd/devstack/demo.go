@@ -19,8 +19,9 @@ func newDemoCommand(f *flags) *cobra.Command {
 	var once, yes bool
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Release a good version, a bad one and an unsigned one, and ask the evidence about them", Args: cobra.NoArgs,
-		Long: "Runs the releases on the stack that is up, or brings one up for them. Asks for the approvals on the terminal; " +
-			"without one, or with --yes, gives them by itself. Exits with 0 only if every release ended as announced.",
+		Long: "Runs the releases on the stack that is up, or brings one up for them. They are approved in the stack's Slack, in a " +
+			"browser, and the demo says what to click; without a terminal, or with --yes, it clicks by itself. " +
+			"Exits with 0 only if every release ended as announced.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := f.folder()
 			if err != nil {
@@ -73,12 +74,6 @@ type demo struct {
 // environment of the demo's releases, at tier 2.
 const environment = "prod"
 
-// approvers of a tier-2 release, with the reasons that they give.
-var approvers = []struct{ account, reason string }{
-	{"release-lead", "Read the change; the canary will tell"},
-	{"risk-officer", "No change to what is stored or reported"},
-}
-
 func newDemo(ctx context.Context, state stack.State, out io.Writer, yes bool) (*demo, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -88,7 +83,7 @@ func newDemo(ctx context.Context, state stack.State, out io.Writer, yes bool) (*
 		state: state, client: filepath.Join(filepath.Dir(self), "waybill"), home: filepath.Join(state.Dir, "client"),
 		out: out, yes: yes, tokens: map[string]string{},
 	}
-	for _, account := range []string{"ci", "release-lead", "risk-officer"} {
+	for _, account := range []string{"ci", lead} {
 		if d.tokens[account], err = logIn(ctx, state, account, false); err != nil {
 			return nil, err
 		}
@@ -170,7 +165,10 @@ func (d *demo) release(ctx context.Context, tag, ticket, reason string, want sig
 		return "", fmt.Errorf("release %s of %s: want it %s (exit status %d), got exit status %d", id, tag, want, want.ExitCode(), got)
 	}
 	d.say("%s", d.load().since(before))
-	return id, nil
+	if want == signals.Rejected {
+		return id, nil // nobody was asked, so nobody is told
+	}
+	return id, d.tellThread(ctx, id)
 }
 
 // evidence verifies the bucket and asks it the auditor's five questions about a

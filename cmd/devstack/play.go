@@ -128,26 +128,6 @@ func (d *demo) start(ctx context.Context, v seed.Version, ticket, reason string)
 	return started.Release, nil
 }
 
-// approve waits until the release asks for approvals and has them given, on the
-// terminal or without. A release that ends before it asks needs none.
-func (d *demo) approve(ctx context.Context, release string) error {
-	asked, err := d.awaitsApproval(ctx, release)
-	if err != nil || !asked {
-		return err
-	}
-	for _, approver := range approvers {
-		args := []string{"approve", release, "--reason=" + approver.reason}
-		if d.yes {
-			args = append(args, "--yes")
-		}
-		if err := d.show(ctx, approver.account, args...); err != nil {
-			ended := d.command(context.WithoutCancel(ctx), "ci", "abort", release, "--reason=The demo was not approved").Run()
-			return errors.Join(fmt.Errorf("%s did not approve: %w", approver.account, err), ended)
-		}
-	}
-	return nil
-}
-
 // awaitsApproval tells whether the release has come to wait for people.
 func (d *demo) awaitsApproval(ctx context.Context, release string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, untilAsked)

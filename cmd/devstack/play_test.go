@@ -28,6 +28,11 @@ func TestSinceCountsWhatIsNew(t *testing.T) {
 		"10 answered 200 by v3, 5 answered 500 by v3; 1 without an answer.", now.since(before))
 }
 
+func TestMessagesAreReadableOnATerminal(t *testing.T) {
+	require.Equal(t, "payments-api → prod waits, see CHG-1 & <more>",
+		firstLine(":hourglass: *payments-api* → `prod` waits, see <https://t.example/1|CHG-1> &amp; &lt;more&gt;\nsecond line"))
+}
+
 // What the demo shows can be typed into a shell.
 func TestShownCommandsAreWhatAShellReads(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
