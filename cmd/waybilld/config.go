@@ -30,6 +30,8 @@ type Config struct {
 	Gateway  GatewayConfig   `json:"gateway"`
 	// Directory is where people are looked up; none if it has no URL.
 	Directory DirectoryConfig `json:"directory"`
+	// Slack is where the notify role tells people.
+	Slack SlackWorkerConfig `json:"slack"`
 }
 
 // TemporalConfig says where the Temporal server's frontend is.
@@ -71,6 +73,23 @@ type DirectoryConfig struct {
 	Cache signals.Duration `json:"cache"`
 }
 
+// SlackWorkerConfig is the app that tells people in Slack. BotToken is the path
+// of a file; APIURL is Slack's own if empty; Gateway is the public URL of the
+// gateway, which messages link to.
+type SlackWorkerConfig struct {
+	BotToken string `json:"botToken"`
+	APIURL   string `json:"apiURL"`
+	Gateway  string `json:"gateway"`
+}
+
+func (s SlackWorkerConfig) check(f *faults) {
+	f.need(s.BotToken, "slack.botToken", "the path of a file with the app's bot token")
+	if s.APIURL != "" {
+		f.url(s.APIURL, "slack.apiURL")
+	}
+	f.url(s.Gateway, "slack.gateway")
+}
+
 // ClusterConfig is one cluster that a deploy role serves. Kubeconfig is a path,
 // "" for the service account of the pod that the daemon runs in.
 type ClusterConfig struct {
@@ -104,6 +123,7 @@ const (
 	RoleRelease Role = "release"
 	RoleDeploy  Role = "deploy"
 	RoleNotary  Role = "notary"
+	RoleNotify  Role = "notify"
 	RoleGateway Role = "gateway"
 )
 
@@ -135,7 +155,7 @@ func (c *Config) fill() {
 
 // resolve makes every path absolute.
 func (c *Config) resolve(dir string) {
-	paths := append([]*string{&c.Catalog, &c.Policies, &c.Notary.Key, &c.Directory.Token}, c.Gateway.paths()...)
+	paths := append([]*string{&c.Catalog, &c.Policies, &c.Notary.Key, &c.Directory.Token, &c.Slack.BotToken}, c.Gateway.paths()...)
 	for i := range c.Trust.Gateway {
 		paths = append(paths, &c.Trust.Gateway[i].PublicKey)
 	}
@@ -164,10 +184,12 @@ func (c *Config) check(roles []Role) error {
 			c.checkDeploy(f)
 		case RoleNotary:
 			c.checkNotary(f)
+		case RoleNotify:
+			c.Slack.check(f)
 		case RoleGateway:
 			c.Gateway.check(f, c.Directory)
 		default:
-			f.add("role %q is unknown; known: release, deploy, notary", role)
+			f.add("role %q is unknown; known: release, deploy, notary, notify", role)
 		}
 	}
 	return errors.Join(f.list...)

@@ -48,9 +48,10 @@ gateway:
   proxies: [10.0.0.0/8]
   slack: {botToken: keys/slack-token, signingSecret: keys/slack-secret, teams: [T1], app: A1}
 directory: {url: http://127.0.0.1:5556/scim/v2, token: keys/directory-token, issuer: http://127.0.0.1:5556}
+slack: {botToken: keys/slack-token, apiURL: http://127.0.0.1:8090/api/, gateway: http://127.0.0.1:8080}
 `
 
-var all = []Role{RoleRelease, RoleDeploy, RoleNotary, RoleGateway}
+var all = []Role{RoleRelease, RoleDeploy, RoleNotary, RoleNotify, RoleGateway}
 
 func write(t *testing.T, text string) string {
 	t.Helper()
@@ -75,6 +76,7 @@ func TestConfigFillsInAndFindsItsFiles(t *testing.T) {
 	assert.Equal(t, filepath.Join(dir, "keys", "login-secret"), c.Gateway.Login.ClientSecret)
 	assert.Equal(t, filepath.Join(dir, "keys", "slack-secret"), c.Gateway.Slack.SigningSecret)
 	assert.Equal(t, filepath.Join(dir, "keys", "directory-token"), c.Directory.Token)
+	assert.Equal(t, filepath.Join(dir, "keys", "slack-token"), c.Slack.BotToken)
 	assert.Equal(t, "http://127.0.0.1:8080", c.Gateway.PublicURL)
 	assert.Equal(t, 5*time.Minute, c.Gateway.Login.MaxAge.D())
 	assert.Equal(t, slackHTTP, c.Gateway.Slack.Mode)
@@ -89,6 +91,7 @@ func TestARoleDemandsItsOwnPartOnly(t *testing.T) {
 		RoleRelease: "catalog: c\npolicies: p\ntrust: {gateway: [{id: a, publicKey: a}], evidence: [{id: b, publicKey: b}]}",
 		RoleDeploy:  "trust: {evidence: [{id: b, publicKey: b}]}\nclusters: [{name: local, prometheus: 'http://p'}]",
 		RoleNotary:  "notary: {keyID: e, key: k, bucket: b, region: r, lockMode: GOVERNANCE, retention: {default: 1h}}",
+		RoleNotify:  "slack: {botToken: t, gateway: 'http://g'}",
 		RoleGateway: "gateway: {listen: ':1', publicURL: 'http://g', keyID: g, key: k, issuers: [{url: 'https://i', audience: w}]}",
 	} {
 		t.Run(string(role), func(t *testing.T) {
@@ -132,6 +135,8 @@ func TestConfigFaultsNameTheirField(t *testing.T) {
 		"slack's secret":      {"signingSecret: keys/slack-secret, ", "", "gateway.slack.signingSecret: missing"},
 		"slack's teams":       {"teams: [T1], ", "", "gateway.slack.teams"},
 		"slack, no directory": {"directory: {url: http://127.0.0.1:5556/scim/v2, token: keys/directory-token, issuer: http://127.0.0.1:5556}", "", "directory.url: missing"},
+		"worker's slack":      {"apiURL: http://127.0.0.1:8090/api/", "apiURL: 127.0.0.1:8090", "slack.apiURL"},
+		"worker's gateway":    {", gateway: http://127.0.0.1:8080}", "}", "slack.gateway"},
 		"directory's token":   {"token: keys/directory-token, ", "", "directory.token: missing"},
 		"cluster's name":      {"name: local", "name: Local One", "clusters[0].name"},
 		"prometheus":          {"prometheus: http://127.0.0.1:9091", "prometheus: ''", "clusters[0].prometheus"},

@@ -55,7 +55,7 @@ func newWorkerCommand(config *string) *cobra.Command {
 			return runWorker(cmd.Context(), c, roles, newLog().With("roles", join(roles)))
 		},
 	}
-	cmd.Flags().StringSliceVar(&names, "roles", nil, "release, deploy, notary")
+	cmd.Flags().StringSliceVar(&names, "roles", nil, "release, deploy, notary, notify")
 	if err := cmd.MarkFlagRequired("roles"); err != nil {
 		panic(err)
 	}
@@ -66,14 +66,14 @@ func parseRoles(names []string) ([]Role, error) {
 	var roles []Role
 	for _, name := range names {
 		switch role := Role(strings.TrimSpace(name)); role {
-		case RoleRelease, RoleDeploy, RoleNotary:
+		case RoleRelease, RoleDeploy, RoleNotary, RoleNotify:
 			roles = append(roles, role)
 		default:
-			return nil, fmt.Errorf("role %q is unknown; known: release, deploy, notary", name)
+			return nil, fmt.Errorf("role %q is unknown; known: release, deploy, notary, notify", name)
 		}
 	}
 	if len(roles) == 0 {
-		return nil, errors.New("--roles: want at least one of release, deploy, notary")
+		return nil, errors.New("--roles: want at least one of release, deploy, notary, notify")
 	}
 	return roles, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-dev/waybill/internal/promql"
 	"github.com/waybill-dev/waybill/internal/registry"
 	"github.com/waybill-dev/waybill/internal/sigstore"
+	"github.com/waybill-dev/waybill/internal/slackapp"
 	"github.com/waybill-dev/waybill/internal/traffic"
 	"github.com/waybill-dev/waybill/policies"
 	"github.com/waybill-dev/waybill/signals"
@@ -38,7 +39,7 @@ type parts struct {
 
 func (p *parts) queues(ctx context.Context, roles []Role) ([]queue, error) {
 	build := map[Role]func(context.Context) ([]queue, error){
-		RoleRelease: p.release, RoleDeploy: p.deploy, RoleNotary: p.notary,
+		RoleRelease: p.release, RoleDeploy: p.deploy, RoleNotary: p.notary, RoleNotify: p.notify,
 	}
 	var all []queue
 	for _, role := range roles {
@@ -72,11 +73,20 @@ func (p *parts) release(ctx context.Context) ([]queue, error) {
 	release := &activities.Release{
 		Catalog: services, Registry: images, Verifier: sigstore.New(images, time.Now), Policy: policy, Trust: trust,
 	}
-	lanes := &activities.Lanes{Client: p.temporal}
+	people, err := newDirectory(p.config.Directory)
+	if err != nil {
+		return nil, err
+	}
+	if people != nil {
+		release.Directory = people
+	}
+	lanes := &activities.Lanes{Client: p.temporal, Catalog: services, Gateway: trust.Gateway}
+	journal := &activities.Journal{Gateway: trust.Gateway}
 	return []queue{{signals.ReleaseQueue, releaseActivities, func(r worker.Registry) {
 		workflows.Register(r)
 		r.RegisterActivity(release)
 		r.RegisterActivity(lanes)
+		r.RegisterActivity(journal)
 	}}}, nil
 }
 
@@ -142,6 +152,18 @@ func (p *parts) notary(ctx context.Context) ([]queue, error) {
 		return nil, err
 	}
 	return []queue{{signals.NotaryQueue, notaryActivities, func(r worker.Registry) { r.RegisterActivity(notary) }}}, nil
+}
+
+// notify tells people. It holds the bot token of the Slack app and nothing else.
+func (p *parts) notify(context.Context) ([]queue, error) {
+	token, err := readSecret("slack.botToken", p.config.Slack.BotToken)
+	if err != nil {
+		return nil, err
+	}
+	notices := &activities.Notices{Messenger: slackapp.New(slackapp.Options{
+		Token: token, APIURL: p.config.Slack.APIURL, Gateway: p.config.Slack.Gateway, Now: time.Now, Log: p.log,
+	})}
+	return []queue{{signals.NotifyQueue, notifyActivities, func(r worker.Registry) { r.RegisterActivity(notices) }}}, nil
 }
 
 // checkBucket says early that the bucket can't hold evidence. It does not keep

@@ -28,6 +28,7 @@ const (
 	releaseActivities = 1000
 	deployActivities  = 200
 	notaryActivities  = 50
+	notifyActivities  = 20
 )
 
 // queue is a worker in the making: what it polls and what it registers.
