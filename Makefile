@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # ARGS is handed to the program that the target runs, e.g. make demo ARGS=--once
 ARGS ?=
 
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+
 BIN   := bin
 TOOLS := .tools/bin
 
@@ -68,6 +71,14 @@ lint: ## run golangci-lint and Temporal's determinism check of the workflows
 fmt: ## format the Go code as the linter wants it
 	@deploy/tools/install.sh golangci-lint
 	$(TOOLS)/golangci-lint fmt ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser of what comes from outside, each for FUZZTIME (30s); what it finds stays in testdata/fuzz
+	@grep -rEo '^func Fuzz[A-Za-z]+' --include='*_test.go' --exclude-dir=.tools . | sed -E 's|/[^/]*:func | |' | sort | \
+	while read -r package target; do \
+	  echo "$$package $$target"; \
+	  go test "$$package" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(ARGS); \
+	done
 
 .PHONY: vuln
 vuln: ## check dependencies for known vulnerabilities (needs the Go vulnerability database)

@@ -80,7 +80,7 @@ func (a *app) tell(send func(*apiclient.Client) (signals.Receipt, error), releas
 func newLaneCommands(a *app) []*cobra.Command {
 	var freeze, unfreeze, review wire.LaneCommand
 	var lasts time.Duration
-	make := func(use, short string, order *wire.LaneCommand, prepare func() error) *cobra.Command {
+	command := func(use, short string, order *wire.LaneCommand, prepare func() error) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use + " ENVIRONMENT SERVICE --reason TEXT", Short: short, Args: cobra.ExactArgs(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -99,7 +99,7 @@ func newLaneCommands(a *app) []*cobra.Command {
 		cmd.Flags().StringVar(&order.Reason, "reason", "", "why, for the record")
 		return cmd
 	}
-	freezing := make("freeze", "Let no ordinary release begin; those under way go on", &freeze, func() error {
+	freezing := command("freeze", "Let no ordinary release begin; those under way go on", &freeze, func() error {
 		if lasts < 0 {
 			return fmt.Errorf("--for %s: want how long the freeze lasts, such as 2h", lasts)
 		}
@@ -109,7 +109,7 @@ func newLaneCommands(a *app) []*cobra.Command {
 		return nil
 	})
 	freezing.Flags().DurationVar(&lasts, "for", 0, "how long, such as 2h; until unfreeze if not given")
-	closing := make("close-review", "Close the review that an emergency release left due", &review, func() error {
+	closing := command("close-review", "Close the review that an emergency release left due", &review, func() error {
 		if review.Reviewed == "" {
 			return errors.New("--release is needed: the emergency release that was reviewed")
 		}
@@ -117,6 +117,6 @@ func newLaneCommands(a *app) []*cobra.Command {
 	})
 	closing.Flags().StringVar(&review.Reviewed, "release", "", "the emergency release that was reviewed")
 	return []*cobra.Command{
-		freezing, make("unfreeze", "End a freeze", &unfreeze, func() error { return nil }), closing,
+		freezing, command("unfreeze", "End a freeze", &unfreeze, func() error { return nil }), closing,
 	}
 }

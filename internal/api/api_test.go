@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// desk is a gateway with an issuer, and what tests do at it.
-type desk struct {
+// office is a gateway with an issuer, and what tests do at it.
+type office struct {
 	*apitest.Gateway
 	t      *testing.T
 	issuer *authtest.Issuer
@@ -56,17 +56,20 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-func open(t *testing.T) *desk { return openWith(t, apitest.Options{}) }
-
-func openWith(t *testing.T, o apitest.Options) *desk {
+func open(t *testing.T) *office {
 	t.Helper()
-	d := &desk{t: t, issuer: authtest.Start(t), log: &logBuffer{}}
+	return openWith(t, apitest.Options{})
+}
+
+func openWith(t *testing.T, o apitest.Options) *office {
+	t.Helper()
+	d := &office{t: t, issuer: authtest.Start(t), log: &logBuffer{}}
 	o.Issuer, o.Log = d.issuer.URL, slog.New(slog.NewJSONHandler(d.log, nil))
 	d.Gateway = apitest.Start(t, o)
 	return d
 }
 
-func (d *desk) token(who string) string {
+func (d *office) token(who string) string {
 	groups := map[string][]string{
 		"ci": {"ci"}, "release-lead": {apitest.Approvers}, "on-call": {apitest.Operators}, "developer": {"payments-dev"},
 	}
@@ -74,13 +77,13 @@ func (d *desk) token(who string) string {
 }
 
 // call sends body as who ("" for nobody) and decodes the answer into out.
-func (d *desk) call(who, method, path, body string, out any) int {
+func (d *office) call(who, method, path, body string, out any) int {
 	d.t.Helper()
 	return d.callWith(nil, who, method, path, body, out)
 }
 
 // callWith does so with more headers.
-func (d *desk) callWith(headers map[string]string, who, method, path, body string, out any) int {
+func (d *office) callWith(headers map[string]string, who, method, path, body string, out any) int {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.t.Context(), method, d.URL+path, strings.NewReader(body))
 	require.NoError(d.t, err)
@@ -108,14 +111,14 @@ func request(reason string) string {
 	return fmt.Sprintf(`{"service":"payments-api","environment":"prod","image":"registry.example/payments-api:v2","commit":%q,"ticket":"CHG-1042","reason":%q}`, commit, reason)
 }
 
-func (d *desk) start(reason string) string {
+func (d *office) start(reason string) string {
 	d.t.Helper()
 	var started wire.Started
 	require.Equal(d.t, http.StatusAccepted, d.call("ci", "POST", "/v1/releases", request(reason), &started))
 	return started.Release
 }
 
-func (d *desk) outcome(release string) wire.Ended {
+func (d *office) outcome(release string) wire.Ended {
 	d.t.Helper()
 	var ended wire.Ended
 	require.Equal(d.t, http.StatusOK, d.call("ci", "GET", "/v1/releases/"+release+"/outcome?wait=30s", "", &ended))

@@ -25,7 +25,7 @@ func decision(verb string) string {
 }
 
 // journal waits until an entry says what.
-func (d *desk) journal(what, reason string) signals.RefusalStatement {
+func (d *office) journal(what, reason string) signals.RefusalStatement {
 	d.t.Helper()
 	var found signals.RefusalStatement
 	require.Eventually(d.t, func() bool {
@@ -225,7 +225,7 @@ func TestKeysRotateUnderRunningReleases(t *testing.T) {
 		k.NotAfter = notAfter
 		return k
 	}
-	approve := func(d *desk, id string) (int, wire.Problem) {
+	approve := func(d *office, id string) (int, wire.Problem) {
 		var problem wire.Problem
 		var code int
 		// Until the server has noticed that another worker took over, nobody answers.
@@ -238,7 +238,7 @@ func TestKeysRotateUnderRunningReleases(t *testing.T) {
 		return code, problem
 	}
 	// A release has pinned its keys once it can say where it stands.
-	begin := func(d *desk) string {
+	begin := func(d *office) string {
 		id := d.start("wait")
 		require.Equal(t, http.StatusOK, d.call("ci", "GET", "/v1/releases/"+id, "", nil))
 		return id

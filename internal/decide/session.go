@@ -138,7 +138,7 @@ func (p *page) set(w http.ResponseWriter, name, value, path string, lives time.D
 	if lives < 0 {
 		age = -1
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // a local stack has no TLS; with https the cookie is secure
 		Name: name, Value: value, Path: path, MaxAge: age,
 		HttpOnly: true, Secure: strings.HasPrefix(p.PublicURL, "https://"), SameSite: http.SameSiteLaxMode,
 	})

@@ -126,7 +126,8 @@ func (g *Gateway) Journal(ctx context.Context) ([]signals.RefusalStatement, erro
 		return nil, err
 	}
 	var entries []signals.RefusalStatement
-	return entries, answer.Get(&entries)
+	err = answer.Get(&entries)
+	return entries, err
 }
 
 // StartWorker lets releases run. Workflows of one test end up on the worker of
