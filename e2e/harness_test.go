@@ -40,6 +40,7 @@ type state struct {
 	ObjectStore  string    `json:"objectStore"`
 	Bucket       string    `json:"bucket"`
 	Issuer       string    `json:"issuer"`
+	Slack        string    `json:"slack"`
 	EvidenceKeys []string  `json:"evidenceKeys"`
 	Versions     []version `json:"versions"`
 }

@@ -33,6 +33,7 @@ func Accounts() []Account {
 		{ID: "risk-officer", Groups: []string{"risk"}},
 		{ID: "risk-deputy", Groups: []string{"risk"}},
 		{ID: "on-call", Groups: []string{"payments-oncall"}},
+		{ID: "on-call-deputy", Groups: []string{"payments-oncall"}},
 		{ID: "auditor", Groups: []string{"audit"}},
 	}
 	for i := range bursts {
