@@ -102,6 +102,7 @@ func TestListsAreBounded(t *testing.T) {
 // FuzzJUnit gives a result or an error for bytes of any kind.
 func FuzzJUnit(f *testing.F) {
 	f.Add([]byte(`<testsuites failures="1"><testsuite><testcase name="a"><failure/></testcase></testsuite></testsuites>`))
+	f.Add([]byte(`<testsuite failures="9223372036854775807" errors="9223372036854775807"/>`))
 	f.Add([]byte(`<?xml version="1.0" encoding="utf-16"?><testsuite errors="-1"/>`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		suite, err := parseJUnit(content)

@@ -58,6 +58,16 @@ test_emergency_has_ends if {
 	fixture.rules(json.patch(emergency, [{"op": "remove", "path": "/plan/breakGlass/reviewWithin"}])) == {"break-glass-review"}
 }
 
+test_emergency_may_begin_with_more if {
+	every weight in [25, 100] {
+		fixture.rules(fixture.changed("/plan/steps/0/weight", weight)) == {"canary"}
+	}
+	fixture.rules(patched("/plan/steps/0/weight", 25)) == set()
+	fixture.rules(patched("/plan/steps/0/weight", 26)) == {"canary"}
+	document := patched("/plan/steps/0/weight", 60)
+	fixture.rules(json.patch(document, [{"op": "add", "path": "/plan/tier", "value": 0}])) == set()
+}
+
 # Nothing that an ordinary release must have is left out for an emergency.
 test_emergency_brings_its_papers if {
 	fixture.rules(json.patch(emergency, [{"op": "remove", "path": "/verification/source"}])) == {"source"}

@@ -11,6 +11,11 @@ deny contains reason("steps", "the plan has no steps; give the environment a can
 	count(steps) == 0
 }
 
+# An emergency may begin with more, where its tier takes little.
+first_weight_at_most := max([tier.first_weight_at_most, config.break_glass.first_weight_at_most]) if emergency
+
+else := tier.first_weight_at_most
+
 deny contains reason("canary", message) if {
 	first := steps[0]
 	first.phase != "canary"
@@ -19,8 +24,8 @@ deny contains reason("canary", message) if {
 
 deny contains reason("canary", message) if {
 	first := steps[0]
-	first.weight > tier.first_weight_at_most
-	message := sprintf("tier %s begins with at most %d%% of the traffic, the plan with %d%%", [tier_key, tier.first_weight_at_most, first.weight])
+	first.weight > first_weight_at_most
+	message := sprintf("tier %s begins with at most %d%% of the traffic, the plan with %d%%", [tier_key, first_weight_at_most, first.weight])
 }
 
 deny contains reason("steps", message) if {
