@@ -3,9 +3,12 @@ package slackemu
 import (
 	"encoding/json"
 	"io"
+	"io/fs"
 	"mime"
 	"net/http"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -66,9 +69,36 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the length is not the announced one", http.StatusBadRequest)
 		return
 	}
-	s.world.Bytes[f.ID] = raw
+	if err := s.putBytes(f, raw); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	_, _ = io.WriteString(w, "OK - "+strconv.Itoa(len(raw)))
 }
+
+// putBytes keeps an upload, beside the messages if these are kept. The caller
+// holds the lock, as that of bytesOf does.
+func (s *Server) putBytes(f *file, raw []byte) error {
+	f.There = true
+	if s.opts.File == "" {
+		f.raw = raw
+		return nil
+	}
+	path := s.pathOf(f)
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	return os.WriteFile(path, raw, 0o600)
+}
+
+func (s *Server) bytesOf(f *file) ([]byte, error) {
+	if s.opts.File == "" {
+		return f.raw, nil
+	}
+	return os.ReadFile(s.pathOf(f))
+}
+
+func (s *Server) pathOf(f *file) string { return filepath.Join(s.opts.File+".files", f.ID) }
 
 func (s *Server) completeUpload(c call) (object, error) {
 	var listed []struct {
@@ -79,7 +109,7 @@ func (s *Server) completeUpload(c call) (object, error) {
 		return nil, refuse("invalid_arguments", "files: want [{\"id\": …}]")
 	}
 	for _, one := range listed {
-		if s.world.Files[one.ID] == nil || s.world.Bytes[one.ID] == nil {
+		if s.world.Files[one.ID] == nil || !s.world.Files[one.ID].There {
 			return nil, refuse("file_not_found")
 		}
 	}
@@ -112,7 +142,7 @@ func (s *Server) completeUpload(c call) (object, error) {
 		}
 		f.URLPrivate = s.url + "/files-pri/" + f.ID + "/" + path.Base(f.Name)
 		f.Permalink = f.URLPrivate
-		answer = append(answer, *f)
+		answer = append(answer, f.public())
 	}
 	if m != nil {
 		m.Files = answer
@@ -126,16 +156,21 @@ func (s *Server) fileInfo(c call) (object, error) {
 	if f == nil {
 		return nil, refuse("file_not_found")
 	}
-	return object{"file": *f}, nil
+	return object{"file": f.public()}, nil
 }
 
 // serveFile shows a file to the page. Slack asks for a login here; whoever
 // reaches the emulator is logged in as everybody.
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	f, raw := s.world.Files[r.PathValue("id")], s.world.Bytes[r.PathValue("id")]
+	f := s.world.Files[r.PathValue("id")]
+	var raw []byte
+	err := fs.ErrNotExist
+	if f != nil && f.There {
+		raw, err = s.bytesOf(f)
+	}
 	s.mu.Unlock()
-	if f == nil || raw == nil {
+	if err != nil {
 		http.NotFound(w, r)
 		return
 	}

@@ -106,19 +106,30 @@ type file struct {
 	AltText    string `json:"alt_txt,omitempty"`
 	URLPrivate string `json:"url_private"`
 	Permalink  string `json:"permalink"`
+
+	// raw is what was uploaded; with Options.File it is on disk instead, and
+	// there is true.
+	raw   []byte
+	There bool `json:"x_there,omitempty"`
+}
+
+// public is the file as the API gives it.
+func (f *file) public() file {
+	shown := *f
+	shown.There, shown.raw = false, nil
+	return shown
 }
 
 // world is what is kept from one start to the next.
 type world struct {
-	Conversations []*conversation   `json:"conversations"`
-	Files         map[string]*file  `json:"files"`
-	Bytes         map[string][]byte `json:"bytes"`
+	Conversations []*conversation  `json:"conversations"`
+	Files         map[string]*file `json:"files"`
 	// Last is the microsecond of the newest timestamp, which no two share.
 	Last int64 `json:"last"`
 }
 
 func newWorld(channels []Channel) world {
-	w := world{Files: map[string]*file{}, Bytes: map[string][]byte{}}
+	w := world{Files: map[string]*file{}}
 	for _, channel := range channels {
 		w.Conversations = append(w.Conversations, &conversation{Channel: channel})
 	}

@@ -179,10 +179,22 @@ func TestARestartKeepsMessages(t *testing.T) {
 	keep := func(o *slackemu.Options) { o.File = file }
 	b := start(t, keep)
 	channel, ts := b.ask()
+	_, err := b.api.UploadFileContext(t.Context(), slack.UploadFileParameters{
+		Filename: "chart.png", FileSize: 3, Content: "png", Channel: channel, ThreadTimestamp: ts,
+	})
+	require.NoError(t, err)
 	require.NoError(t, b.emu.Close())
 
 	again := start(t, keep)
-	_, _, _, err := again.api.UpdateMessageContext(t.Context(), channel, ts, slack.MsgOptionText("later", false))
+	thread, err := again.act.Messages(t.Context(), "releases", ts, "")
+	require.NoError(t, err)
+	response, err := http.Get(strings.Replace(thread[1].Files[0], b.url, again.url, 1))
+	require.NoError(t, err)
+	defer response.Body.Close()
+	kept, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, "png", string(kept))
+	_, _, _, err = again.api.UpdateMessageContext(t.Context(), channel, ts, slack.MsgOptionText("later", false))
 	require.NoError(t, err)
 	_, newer := again.ask()
 	require.Greater(t, newer, ts)

@@ -3,6 +3,7 @@ package slackemu
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,12 +37,16 @@ func (s *Server) news(user string, since int64) []*message {
 	after := fmt.Sprintf("%d.%06d", since/1e6, since%1e6)
 	var found []*message
 	for _, c := range s.world.Conversations {
-		for _, m := range c.Messages {
-			if m.Only == user && m.TS > after {
+		for _, m := range slices.Backward(c.Messages) {
+			if m.TS <= after {
+				break
+			}
+			if m.Only == user {
 				found = append(found, m)
 			}
 		}
 	}
+	slices.Reverse(found)
 	return found
 }
 

@@ -28,7 +28,8 @@ type Server struct {
 	mu       sync.Mutex // guards all below
 	world    world
 	users    []User
-	dirty    bool
+	dirty    bool          // there is something to keep
+	touched  time.Time     // when that last grew
 	changed  chan struct{} // closed at each change, and replaced
 	url      string
 	socket   bool // callbacks go through Socket Mode
@@ -101,7 +102,7 @@ func (s *Server) Close() error {
 
 // touch tells that something changed. The caller holds the lock.
 func (s *Server) touch() {
-	s.dirty = true
+	s.dirty, s.touched = true, time.Now()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -112,21 +113,33 @@ func (s *Server) id(prefix string) string {
 	return fmt.Sprintf("%s%X", prefix, time.Now().UnixNano()/1000*100+int64(s.nextID%100))
 }
 
-// saveEvery bounds how much a crash of the emulator loses.
-const saveEvery = time.Second
+// Messages are kept once it has been quiet for a while, since that takes the
+// longer the more there are; but a crash loses no more than saveAtLatest.
+const (
+	quiet        = 2 * time.Second
+	saveAtLatest = 30 * time.Second
+)
 
 func (s *Server) keep() {
-	ticker := time.NewTicker(saveEvery)
+	ticker := time.NewTicker(quiet / 2)
 	defer ticker.Stop()
+	saved := time.Now()
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-ticker.C:
 		}
+		s.mu.Lock()
+		touched := s.touched
+		s.mu.Unlock()
+		if time.Since(touched) < quiet && time.Since(saved) < saveAtLatest {
+			continue
+		}
 		if err := s.save(); err != nil {
 			s.opts.Log.Error("messages not kept", "error", err)
 		}
+		saved = time.Now()
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 )
 
 // A daemon that ends by itself is started again, as its platform would do, at
-// most restarts times within restartWindow. Without any other part there is no
-// stack, and its end is the stack's.
+// most restarts times within restartWindow; so is Slack, whose outages nothing
+// else may notice. Without any other part there is no stack, and its end is the
+// stack's.
 const (
 	restarts      = 20
 	restartWindow = time.Minute
@@ -37,7 +38,7 @@ type restartable struct {
 // to start it again.
 func (u *up) watch(part string, process *proc.Process) {
 	u.notePid(part, process.Pid())
-	if part != Worker && part != Gateway && !strings.HasPrefix(part, Load+"-") {
+	if part != Worker && part != Gateway && part != Slack && !strings.HasPrefix(part, Load+"-") {
 		return
 	}
 	u.daemons.Lock()
