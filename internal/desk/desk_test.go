@@ -2,6 +2,7 @@ package desk_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -196,7 +197,7 @@ func TestTheDirectoryIsAskedAsFarAsItMatters(t *testing.T) {
 			_, err = d.Command(t.Context(), known, desk.Command{Release: "nothing", Command: signals.Abort, Reason: "x"})
 			require.ErrorIs(t, err, tc.command)
 			_, err = d.Start(t.Context(), known, signals.Request{}, "a/b")
-			if tc.start == desk.ErrNotFound {
+			if errors.Is(tc.start, desk.ErrNotFound) {
 				tc.start = desk.ErrInvalid
 			}
 			require.ErrorIs(t, err, tc.start)
