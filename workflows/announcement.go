@@ -121,6 +121,7 @@ func scansLine(scans []signals.Scan) string {
 	}
 	var parts []string
 	for _, s := range scans {
+		//workflowcheck:ignore the keys are sorted
 		names := slices.SortedFunc(maps.Keys(s.Found), func(a, b string) int {
 			if d := gravity(a) - gravity(b); d != 0 {
 				return d
