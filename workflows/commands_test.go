@@ -159,6 +159,7 @@ func TestFailedUndoIsRetriedWhenAnOperatorSaysSo(t *testing.T) {
 	require.NotNil(t, applicationError(hasty.err, signals.ErrNotNow), "%v", hasty.err)
 	require.NoError(t, then.err)
 	require.Equal(t, 3, restores, "once in the rollback and once for each retry")
+	require.Len(t, out.Rollback.Steps, 4+2+2, "what was done is not done again")
 	require.Equal(t, 3, w.count(signals.RecordRollback), "each attempt has its record")
 }
 
@@ -173,4 +174,18 @@ func TestFailedUndoThatNobodyRetriesFailsTheRelease(t *testing.T) {
 	require.NotNil(t, applicationError(err, signals.ErrUndo), "%v", err)
 	require.ErrorContains(t, err, "Quota happened")
 	require.GreaterOrEqual(t, r.Now().Sub(began), undoPatience)
+}
+
+// Threat 2, for commands: what was sent once counts once.
+func TestThreat2ReplayedCommand(t *testing.T) {
+	w := newWorld(t)
+	r := w.start(t).approved()
+	same := func(s *signals.CommandStatement) { s.Nonce = "n" }
+	var again *reply
+	r.at(inCanary, func() { r.command(onCall, signals.Pause, same) })
+	r.at(inCanary+time.Second, func() { r.command(onCall, signals.Resume) })
+	r.at(inCanary+2*time.Second, func() { again = r.command(onCall, signals.Pause, same) })
+	require.Equal(t, signals.Promoted, r.execute(requestIn).Kind)
+	require.NotNil(t, applicationError(again.err, signals.ErrReplayed), "%v", again.err)
+	require.Equal(t, 1, w.count(signals.RecordRefusal))
 }

@@ -62,7 +62,7 @@ func (r *release) rollBack(end ending) {
 		state, done = failed, "not complete: "+joinReasons(r.unfinished)
 	}
 	r.gate(state, done)
-	r.say(signals.Reply{Event: "rollback-done", Loud: !report.Complete, Escalate: !report.Complete, Text: "Rollback " + done + "."})
+	r.say(signals.Reply{Event: "rollback-done", Loud: !report.Complete, Escalate: !report.Complete, Text: "Rollback: " + done + "."})
 }
 
 // undoAll runs undos, the last one first, and returns those that failed.

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -163,15 +162,7 @@ func TestStandingIsMindedNoLongerThanItMatters(t *testing.T) {
 	r := w.start(t)
 	r.at(time.Minute, func() { r.decide(lead, signals.Approve) })
 	r.fallsAt(time.Hour+10*time.Second, signals.StandingChange{What: "policy", Reason: "other policies are in force"})
-	down := false
-	r.at(59*time.Minute, func() { down = true })
-	r.at(time.Hour+90*time.Second, func() { down = false })
-	w.notaryDown = func() error {
-		if down {
-			return errors.New("bucket does not answer")
-		}
-		return nil
-	}
+	w.papersBusy = 3 // asked again after 30s, 1m, 2m
 	require.Equal(t, signals.Expired, r.execute(requestIn).Kind, "decided before the policy changed")
 	require.Zero(t, w.count(signals.RecordVoid))
 }

@@ -197,3 +197,23 @@ func analysis(w *world, phase signals.Phase) signals.AnalysisPredicate {
 	w.t.Fatalf("no verdict in phase %s", phase)
 	return signals.AnalysisPredicate{}
 }
+
+// Paused while stable takes the digest: what serves then is watched, on the
+// track that it serves on.
+func TestPauseDuringPromotionHoldsInTheBake(t *testing.T) {
+	w, s := newWorld(t), &seen{}
+	w.verdict = s.verdict
+	r := w.start(t).approved()
+	w.fail["PromoteStable"] = func() error {
+		r.RegisterDelayedCallback(func() { r.command(onCall, signals.Pause) }, 0)
+		time.Sleep(20 * time.Millisecond)
+		return nil
+	}
+	r.at(time.Hour, func() {
+		require.Equal(t, signals.Bake, r.status().Phase)
+		require.Greater(t, s.of(signals.Bake, 0), 3)
+		require.Zero(t, s.of(signals.Promotion, 100), "the canary is gone")
+		r.command(onCall, signals.Resume)
+	})
+	require.Equal(t, signals.Promoted, r.execute(requestIn).Kind)
+}

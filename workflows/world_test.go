@@ -71,6 +71,7 @@ type world struct {
 	lastManifest *signals.RecordRef
 	lkg          *signals.Snapshot
 	grants       []signals.LaneGrant // answered before the last one, which grants
+	papersBusy   int                 // how often the turn for the papers is not given
 	windows      signals.Window
 	claims       []signals.LaneClaim
 	breaches     []string
@@ -204,7 +205,15 @@ func (w *world) Acquire(_ context.Context, in signals.AcquireInput) (signals.Lan
 		w.grants = w.grants[1:]
 		return g, nil
 	}
+	if in.Claim.Resource == signals.LanePapers && w.papersBusy > 0 {
+		w.papersBusy--
+		return signals.LaneGrant{Position: 1}, nil
+	}
 	return signals.LaneGrant{Granted: true, LKG: w.lkg, LKGRelease: "payments-api-prod-0", LastManifest: w.lastManifest}, nil
+}
+
+func (w *world) Look(context.Context, signals.LaneName) (signals.LaneStatus, error) {
+	return signals.LaneStatus{}, nil
 }
 
 func (w *world) Observe(context.Context, signals.DeployInput) (signals.Snapshot, error) {
@@ -386,8 +395,8 @@ func (w *world) start(tb testing.TB) *run {
 	env.SetStartWorkflowOptions(startOptions(releaseIn))
 	env.RegisterWorkflow(Release)
 	for name, fn := range map[string]any{
-		"WatchStanding": w.WatchStanding,
-		"ResolvePlan":   w.ResolvePlan, "VerifyArtifact": w.VerifyArtifact, "DecidePolicy": w.DecidePolicy, "Recheck": w.Recheck,
+		"WatchStanding": w.WatchStanding, "Look": w.Look,
+		"ResolvePlan": w.ResolvePlan, "VerifyArtifact": w.VerifyArtifact, "DecidePolicy": w.DecidePolicy, "Recheck": w.Recheck,
 		"Acquire": w.Acquire, "Observe": w.Observe, "EnsureCanary": w.EnsureCanary, "SetWeight": w.SetWeight,
 		"PromoteStable": w.PromoteStable, "RestoreStable": w.RestoreStable, "RemoveCanary": w.RemoveCanary,
 		"Watch": w.Watch, "WriteRecord": w.WriteRecord,
