@@ -81,9 +81,11 @@ func (r Refusal) bounded() Refusal {
 	return out
 }
 
-// counted is a refusal that waits to be handed over.
+// counted is a refusal that waits to be handed over. Its nonce lets the journal
+// know it when it comes twice.
 type counted struct {
 	Refusal
+	nonce string
 	at    time.Time
 	count int
 }
@@ -165,7 +167,7 @@ func (j *journal) count(r Refusal) {
 		j.dropped.Inc()
 		return
 	}
-	c := &counted{Refusal: r, at: j.now().UTC(), count: 1}
+	c := &counted{Refusal: r, nonce: auth.Nonce(), at: j.now().UTC(), count: 1}
 	j.pending = append(j.pending, c)
 	j.byKey[r.key()] = c
 }
@@ -175,20 +177,22 @@ func (j *journal) count(r Refusal) {
 func (j *journal) handOver(ctx context.Context, more func() bool) error {
 	for len(j.pending) > 0 && more() {
 		next := j.pending[0]
+		// It may arrive although no answer does, so that it stays as it is now.
+		if j.byKey[next.key()] == next {
+			delete(j.byKey, next.key())
+		}
 		if err := j.send(ctx, *next); err != nil {
 			j.log.Warn("a refusal can't be handed to the journal yet", "waiting", len(j.pending), "error", err)
 			return err
 		}
 		j.pending = j.pending[1:]
-		delete(j.byKey, next.key())
 	}
 	return nil
 }
 
 func (j *journal) send(ctx context.Context, c counted) error {
-	nonce := auth.Nonce()
 	envelope, err := j.signer.Sign(signals.RefusalPayload, signals.RefusalStatement{
-		Binding: signals.Binding{Release: signals.JournalID, Nonce: nonce, IssuedAt: c.at, ExpiresAt: c.at.Add(refusalValidity)},
+		Binding: signals.Binding{Release: signals.JournalID, Nonce: c.nonce, IssuedAt: c.at, ExpiresAt: c.at.Add(refusalValidity)},
 		What:    c.What, Channel: c.Channel, Reasons: c.Reasons, Subject: c.Subject, Claimed: c.Claimed,
 		Remote: c.Remote, About: c.About, Message: c.Message, Count: c.count,
 	})
