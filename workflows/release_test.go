@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -338,12 +337,8 @@ func TestDetailsNameTheNextActionWithItsCommand(t *testing.T) {
 		r.SignalWorkflow(signals.ApprovalMessage, "approve")
 	}, time.Minute)
 	r.RegisterDelayedCallback(func() {
-		shown, err := r.QueryWorkflow("__temporal_workflow_metadata")
-		require.NoError(t, err)
-		var metadata sdkpb.WorkflowMetadata
-		require.NoError(t, shown.Get(&metadata))
-		require.Contains(t, metadata.GetCurrentDetails(), "waybill abort "+releaseIn)
-		require.NotContains(t, metadata.GetCurrentDetails(), "on the way", "the refusal's record is durable by now")
+		require.Contains(t, r.details(), "waybill abort "+releaseIn)
+		require.NotContains(t, r.details(), "on the way", "the refusal's record is durable by now")
 		r.abort("seen")
 	}, 2*time.Minute)
 	r.execute(requestIn)

@@ -28,6 +28,7 @@ func TestApproversAreRemindedBeforeTheirTimeIsOver(t *testing.T) {
 		p.Notify.Remind = []signals.Duration{signals.Duration(10 * time.Minute), signals.Duration(30 * time.Minute), signals.Duration(10 * time.Minute), signals.Duration(2 * time.Hour)}
 	}
 	start := func(t *testing.T) (*run, *slack) {
+		t.Helper()
 		w := newWorld(t)
 		r, s := w.followed(t, signals.LaneStatus{})
 		notify := w.edit
