@@ -315,8 +315,9 @@ func TestWithoutAWorkerTheGatewaySaysWhatItKnows(t *testing.T) {
 
 func TestListFiltersAndPages(t *testing.T) {
 	d := open(t)
-	first, second := d.start(apitest.ReasonPromote), d.start(apitest.ReasonPromote)
+	first := d.start(apitest.ReasonPromote)
 	d.outcome(first)
+	second := d.start(apitest.ReasonPromote)
 	d.outcome(second)
 	var page wire.List
 	path := "/v1/releases?service=payments-api&environment=prod&outcome=promoted&limit=1"

@@ -48,7 +48,7 @@ func newOffice(t *testing.T, acr ...string) *office {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = issuer.Close() })
 	o := &office{t: t, issuer: issuer}
-	o.Gateway = apitest.Start(t, apitest.Options{Issuer: issuer.URL, Others: func(d *desk.Desk, at string) map[string]api.Other {
+	o.Gateway = apitest.Start(t, apitest.Options{Issuer: issuer.URL, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Others: func(d *desk.Desk, at string) map[string]api.Other {
 		login, err := auth.NewWebLogin(auth.WebConfig{
 			Issuer: auth.Issuer{URL: issuer.URL}, ClientID: oidcissuer.WebClientID, ClientSecret: issuer.Secrets().Web,
 			RedirectURL: at + decide.Callback, Scopes: []string{"openid", "profile", "email", "groups"},
@@ -336,6 +336,8 @@ func TestTheReleaseHasTheLastWord(t *testing.T) {
 	assert.Contains(t, refused.body, "I have read it", "what was typed is kept")
 
 	ended := o.start(apitest.ReasonPromote)
+	_, err := o.Desk.Outcome(t.Context(), ended, 20*time.Second)
+	require.NoError(t, err)
 	over := o.browser()
 	gone := over.send("GET", over.toIssuer(ended, "release-lead", false), nil)
 	assert.Equal(t, http.StatusConflict, gone.code)

@@ -127,18 +127,30 @@ func (d *Desk) status(ctx context.Context, info *workflowservice.DescribeWorkflo
 		return out, nil
 	}
 	if query != nil {
+		d.Log.WarnContext(ctx, "a release doesn't say how it stands", "release", exec.GetExecution().GetWorkflowId(), "error", query)
 		return out, &Error{Kind: kindOf(query), Detail: unanswered(exec, query), cause: query}
 	}
 	out.Live = progress(info.GetPendingActivities())
 	return out, nil
 }
 
-// query puts the release's own answer into the status.
+// queryPause is what is waited before a status is asked for again, at first.
+const queryPause = 150 * time.Millisecond
+
+// query puts the release's own answer into the status. A worker that is just
+// being replaced fails a query at once, so it is asked a few times.
 func (d *Desk) query(ctx context.Context, exec *workflow.WorkflowExecutionInfo, into *signals.Status) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	id := exec.GetExecution()
 	answer, err := d.Temporal.QueryWorkflow(ctx, id.GetWorkflowId(), id.GetRunId(), signals.StatusQuery)
+	for try := 0; try < 3 && err != nil && noAnswer(err) && ctx.Err() == nil; try++ {
+		select {
+		case <-ctx.Done():
+		case <-time.After(queryPause << try):
+			answer, err = d.Temporal.QueryWorkflow(ctx, id.GetWorkflowId(), id.GetRunId(), signals.StatusQuery)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/waybill-dev/waybill/internal/api/wire"
 	"github.com/waybill-dev/waybill/internal/auth"
@@ -75,6 +76,9 @@ func (d *Desk) send(ctx context.Context, m message) (signals.Receipt, error) {
 		Args: []any{signals.Message{Envelope: envelope}}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	}, m.start)
 	if err != nil {
+		if !is[*temporal.ApplicationError](err) {
+			d.Log.WarnContext(ctx, "a message was not answered", "update", m.name, "workflow", b.Release, "error", err)
+		}
 		err = answer(err, fmt.Sprintf("%s to %s (it may still arrive; sending it again is safe)", m.name, b.Release))
 	}
 	refusal, ok := errors.AsType[*Error](err)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
 
 	"github.com/waybill-dev/waybill/internal/api"
 	"github.com/waybill-dev/waybill/internal/api/wire"
@@ -29,9 +28,6 @@ type Gateway struct {
 	// PublicKey is what the gateway's envelopes verify with.
 	PublicKey signals.PublicKey
 	Metrics   *prometheus.Registry
-
-	pinned []signals.PublicKey
-	worker worker.Worker
 }
 
 // Operators is the group whose members may command any release.
@@ -90,7 +86,8 @@ func Start(tb testing.TB, o Options) *Gateway {
 	}
 	// The journal of the test before keeps entries that its keys alone open.
 	_ = c.TerminateWorkflow(context.Background(), signals.JournalID, "", "another test begins")
-	g := &Gateway{Temporal: c, PublicKey: public[0], Metrics: prometheus.NewRegistry(), pinned: o.Pinned}
+	g := &Gateway{Temporal: c, PublicKey: public[0], Metrics: prometheus.NewRegistry()}
+	pin(o.Pinned)
 	g.Desk = desk.New(desk.Options{
 		Temporal: c, Namespace: "default", Signer: signer, Operators: []string{Operators}, Now: time.Now, Log: o.Log, Metrics: g.Metrics,
 	})
@@ -115,7 +112,6 @@ func Start(tb testing.TB, o Options) *Gateway {
 		_ = g.Desk.Close(ctx) // whatever it still holds is of no interest any more
 	})
 	g.StartWorker(tb)
-	tb.Cleanup(g.StopWorker)
 	return g
 }
 
@@ -128,24 +124,4 @@ func (g *Gateway) Journal(ctx context.Context) ([]signals.RefusalStatement, erro
 	var entries []signals.RefusalStatement
 	err = answer.Get(&entries)
 	return entries, err
-}
-
-// StartWorker lets releases run. Workflows of one test end up on the worker of
-// another in the same package only if both run at once, so tests must not be
-// parallel.
-func (g *Gateway) StartWorker(tb testing.TB) {
-	tb.Helper()
-	g.worker = worker.New(g.Temporal, signals.ReleaseQueue, worker.Options{})
-	register(g.worker, g.pinned)
-	if err := g.worker.Start(); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// StopWorker leaves releases without anybody who could answer for them.
-func (g *Gateway) StopWorker() {
-	if g.worker != nil {
-		g.worker.Stop()
-		g.worker = nil
-	}
 }

@@ -7,13 +7,17 @@ import (
 )
 
 // lane answers the status query and obeys signed commands until it is cancelled.
-func lane(ctx workflow.Context, keys []signals.PublicKey, in signals.LaneInput) error {
+func lane(ctx workflow.Context, in signals.LaneInput) error {
 	if err := workflow.SetQueryHandler(ctx, signals.StatusQuery, func() (signals.LaneStatus, error) {
 		return signals.LaneStatus{LaneInput: in}, nil
 	}); err != nil {
 		return err
 	}
 	if err := workflow.SetUpdateHandler(ctx, signals.CommandMessage, func(ctx workflow.Context, m signals.Message) (signals.Receipt, error) {
+		keys, err := pinned(ctx)
+		if err != nil {
+			return signals.Receipt{}, err
+		}
 		var s signals.LaneCommandStatement
 		if err := m.Envelope.OpenInto(signals.LaneCommandPayload, keys, workflow.Now(ctx), &s); err != nil {
 			return signals.Receipt{}, refuse(signals.ErrUntrusted, err.Error())
@@ -40,7 +44,7 @@ func lane(ctx workflow.Context, keys []signals.PublicKey, in signals.LaneInput) 
 const JournalQuery = "entries"
 
 // journal keeps the refusals that the gateway signed.
-func journal(ctx workflow.Context, keys []signals.PublicKey) error {
+func journal(ctx workflow.Context, _ signals.JournalInput) error {
 	entries := []signals.RefusalStatement{}
 	if err := workflow.SetQueryHandler(ctx, JournalQuery, func() ([]signals.RefusalStatement, error) { return entries, nil }); err != nil {
 		return err
@@ -49,6 +53,10 @@ func journal(ctx workflow.Context, keys []signals.PublicKey) error {
 	for {
 		var m signals.Message
 		ch.Receive(ctx, &m)
+		keys, err := pinned(ctx)
+		if err != nil {
+			return err
+		}
 		var s signals.RefusalStatement
 		if m.Envelope.OpenInto(signals.RefusalPayload, keys, workflow.Now(ctx), &s) == nil {
 			entries = append(entries, s)

@@ -63,6 +63,7 @@ func StopTemporal() {
 	if server.dev == nil {
 		return
 	}
+	stopWorker()
 	server.client.Close()
 	if err := server.dev.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the development server:", err)

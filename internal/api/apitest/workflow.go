@@ -52,21 +52,16 @@ type release struct {
 
 // register adds the Release, Lane and Journal workflows, and the Watch activity,
 // to w.
-func register(w worker.Worker, gateway []signals.PublicKey) {
+func register(w worker.Worker) {
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, input converter.RawValue) (signals.Outcome, error) {
-		// As a plan does: the keys of the time of the start, whatever the worker
-		// is configured with later.
-		var pinned []signals.PublicKey
-		if err := workflow.SideEffect(ctx, func(workflow.Context) any { return gateway }).Get(&pinned); err != nil {
+		keys, err := pinned(ctx)
+		if err != nil {
 			return signals.Outcome{}, err
 		}
-		return (&release{keys: pinned, nonces: map[string]bool{}}).run(ctx, input.Payload().GetData())
+		return (&release{keys: keys, nonces: map[string]bool{}}).run(ctx, input.Payload().GetData())
 	}, workflow.RegisterOptions{Name: signals.ReleaseWorkflow})
-	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, in signals.LaneInput) error {
-		return lane(ctx, gateway, in)
-	}, workflow.RegisterOptions{Name: signals.LaneWorkflow})
-	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error { return journal(ctx, gateway) },
-		workflow.RegisterOptions{Name: signals.JournalWorkflow})
+	w.RegisterWorkflowWithOptions(lane, workflow.RegisterOptions{Name: signals.LaneWorkflow})
+	w.RegisterWorkflowWithOptions(journal, workflow.RegisterOptions{Name: signals.JournalWorkflow})
 	w.RegisterActivityWithOptions(watch, activity.RegisterOptions{Name: "Watch"})
 }
 
