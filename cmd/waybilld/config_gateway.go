@@ -123,7 +123,7 @@ func (g *GatewayConfig) fill() {
 			issuer.Scopes = []string{"openid", "profile", "email", "groups"}
 		}
 	}
-	for rate, usual := range map[*RateConfig]RateConfig{&g.Rate.Subject: {20, 100}, &g.Rate.Address: {100, 500}} {
+	for rate, usual := range map[*RateConfig]RateConfig{&g.Rate.Subject: {50, 200}, &g.Rate.Address: {200, 1000}} {
 		if *rate == (RateConfig{}) {
 			*rate = usual
 		}
