@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/slackemu"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -34,36 +35,30 @@ func TestApprovedInABrowser(t *testing.T) {
 	message := lead.see(chromedp.WaitVisible(chromedp.CSS(article + ` button[data-action="waybill_approve"]`)))
 	require.Contains(t, message, release)
 	lead.shoot("slack-message", article)
-	modal := lead.see(
-		chromedp.Click(chromedp.CSS(article+` button[data-action="waybill_approve"]`)),
-		chromedp.WaitVisible(chromedp.CSS(`#modal textarea`)))
+	modal := lead.press(article+` button[data-action="waybill_approve"]`, `#modal textarea`)
 	require.Contains(t, modal, signals.PlainDigest(status(t, release).PlanDigest)[:17], "the digest is there to be compared")
 	lead.shoot("slack-modal", "#modal .modal")
-	lead.see(
-		chromedp.SendKeys(chromedp.CSS(`#modal textarea`), "Read the comparison; the change is small and tested"),
-		chromedp.Click(chromedp.CSS(`#modal button[form="submit-form"]`)))
+	lead.do(chromedp.SendKeys(chromedp.CSS(`#modal textarea`), "Read the comparison; the change is small and tested"))
+	lead.press(`#modal button[form="submit-form"]`, "#as")
 	await(t, release, "the lead's approval", func(s signals.Status) bool { return len(s.Approval.Given) == 1 })
 
 	risk := newTab(t, browser, true)
 	signInToSlack(t, risk, "risk-officer")
 	risk.see(chromedp.WaitVisible(chromedp.CSS(article + ` button[data-action="waybill_open"]`)))
 	opened := chromedp.WaitNewTarget(risk.ctx, func(i *target.Info) bool { return i.URL != "" && i.URL != "about:blank" })
-	risk.see(chromedp.Click(chromedp.CSS(article + ` button[data-action="waybill_open"]`)))
+	risk.do(chromedp.Click(chromedp.CSS(article + ` button[data-action="waybill_open"]`)))
 	page := attach(t, risk, <-opened)
 	password, code := passwordOf(t, "risk-officer")
-	page.see(
+	page.do(
 		chromedp.WaitVisible(chromedp.CSS(`input[name="password"]`)),
 		chromedp.SetValue(chromedp.CSS(`select[name="account"]`), "risk-officer"),
 		chromedp.SendKeys(chromedp.CSS(`input[name="password"]`), password),
-		chromedp.SendKeys(chromedp.CSS(`input[name="code"]`), code),
-		chromedp.Click(chromedp.CSS(`button[value="allow"]`)))
-	shown := page.see(chromedp.WaitVisible(chromedp.CSS(`button[value="approve"]`)))
+		chromedp.SendKeys(chromedp.CSS(`input[name="code"]`), code))
+	shown := page.press(`button[value="allow"]`, `button[value="approve"]`)
 	require.Contains(t, shown, release)
 	page.shoot("step-up", "main")
-	counted := page.see(
-		chromedp.SendKeys(chromedp.CSS(`#reason`), "Within the risk appetite; rollback is one step"),
-		chromedp.Click(chromedp.CSS(`button[value="approve"]`)),
-		chromedp.WaitVisible(chromedp.CSS(`h1.counted`)))
+	page.do(chromedp.SendKeys(chromedp.CSS(`#reason`), "Within the risk appetite; rollback is one step"))
+	counted := page.press(`button[value="approve"]`, "h1.counted")
 	require.Contains(t, counted, "risk-officer")
 	page.shoot("step-up-done", "main")
 
@@ -89,7 +84,7 @@ func openBrowser(t *testing.T) context.Context {
 	t.Helper()
 	path := must(t, nil, filepath.Join(stack.root, "deploy", "tools", "browser.sh"))
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 1000), chromedp.Flag("force-device-scale-factor", "1.5"))
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 1500), chromedp.Flag("force-device-scale-factor", "1.5"))
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	browser, cancel := chromedp.NewContext(allocator)
@@ -113,8 +108,9 @@ func prepared(t *testing.T, parent context.Context, scripts bool, options ...chr
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent, options...)
 	t.Cleanup(cancel)
-	ctx, cancelTime := context.WithTimeout(ctx, 5*time.Minute)
-	t.Cleanup(cancelTime)
+	// The tab lives as long as the context of the first call, so that has no
+	// time limit of its own.
+	require.NoError(t, chromedp.Do(ctx))
 	page := tab{t, ctx}
 	page.do(func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
 		_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !scripts})
@@ -143,6 +139,19 @@ func (p tab) see(steps ...chromedp.Action[chromedp.Void]) string {
 	return text
 }
 
+// press clicks what sends a form, waits for the page that answers, and returns
+// what that says once an element of it is there.
+func (p tab) press(selector, then string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector))); err != nil {
+		p.shoot("failed", "")
+		require.NoError(p.t, err)
+	}
+	return p.see(chromedp.WaitVisible(chromedp.CSS(then)))
+}
+
 // shoot keeps a picture of an element, or of the window if selector is "".
 func (p tab) shoot(name, selector string) {
 	p.t.Helper()
@@ -162,13 +171,11 @@ func (p tab) shoot(name, selector string) {
 // signInToSlack switches the emulator's page to a member and opens the channel.
 func signInToSlack(t *testing.T, p tab, member string) {
 	t.Helper()
-	p.see(
+	p.do(
 		chromedp.Navigate(stack.Slack+"/client/C0RELEASES"),
 		chromedp.WaitVisible(chromedp.CSS(`#as`)),
-		chromedp.SetValue(chromedp.CSS(`#as`), "U0"+strings.ToUpper(strings.ReplaceAll(member, "-", ""))),
-		chromedp.Click(chromedp.CSS(`form.as button`)))
-	text := p.see(chromedp.Navigate(stack.Slack+"/client/C0RELEASES"), chromedp.WaitVisible(chromedp.CSS(`p.you`)))
-	require.Contains(t, text, member)
+		chromedp.SetValue(chromedp.CSS(`#as`), slackemu.UserID(member)))
+	require.Contains(t, p.press("form.as button", "p.you"), "You are "+member)
 }
 
 // passwordOf is an account's password, with the code of its second factor now.

@@ -34,7 +34,8 @@ type result struct {
 // run runs a program to its end; a status other than 0 is no failure here.
 func run(tb testing.TB, stdin string, env []string, name string, args ...string) result {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Minute)
+	// Clean-ups run programs too, when the test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = stack.root
@@ -140,7 +141,7 @@ var apiClient = &http.Client{Timeout: time.Minute}
 // api calls the HTTP API as an account and returns status and body.
 func api(tb testing.TB, account, method, path, body string) (int, []byte) {
 	tb.Helper()
-	request, err := http.NewRequestWithContext(tb.Context(), method, stack.Gateway+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(context.WithoutCancel(tb.Context()), method, stack.Gateway+path, strings.NewReader(body))
 	require.NoError(tb, err)
 	request.Header.Set("Content-Type", "application/json")
 	if account != "" {
