@@ -31,6 +31,7 @@ var (
 	releases  = flag.Int("releases", 5, "releases that BenchmarkReleaseOverhead takes the median of")
 	rollbacks = flag.Int("rollbacks", 7, "bad releases that BenchmarkReaction takes the median of")
 	waiting   = flag.Int("waiting", 1000, "releases that BenchmarkWaitingReleases has waiting at once")
+	bursting  = flag.Int("bursting", 100, "releases that BenchmarkApprovalBurst has approved at once, by five people each")
 	settling  = flag.Duration("settling", 5*time.Minute, "how long BenchmarkWaitingReleases lets the worker come to rest")
 )
 

@@ -21,8 +21,11 @@ import (
 	"github.com/waybill-dev/waybill/signals"
 )
 
-// approversEach is how many people approve each release of a burst.
-const approversEach = 5
+// A burst is approved by that many people, each of its releases by five of them.
+const (
+	burstPeople   = 8
+	approversEach = 5
+)
 
 // TestApprovalBurst lets many people approve many releases in Slack at once,
 // while Slack delivers each click several times and the gateway is killed and
@@ -42,28 +45,36 @@ func burst(tb testing.TB, releases int) []time.Duration {
 		require.NoError(tb, workspace().Faults(context.WithoutCancel(tb.Context()), slackemu.Faults{}))
 	})
 
-	type click struct{ member, release string }
-	var clicks []click
-	for i := range approversEach {
-		for _, id := range ids {
-			clicks = append(clicks, click{fmt.Sprintf("approver-%d", i+1), id})
+	approvers := map[string][]string{} // by release
+	work := make([][]string, burstPeople)
+	for i, id := range ids {
+		for j := range approversEach {
+			person := (i + j) % burstPeople
+			approvers[id] = append(approvers[id], approver(person))
+			work[person] = append(work[person], id)
 		}
+		slices.Sort(approvers[id])
 	}
 	asked := burstMessages(tb, ids)
 	var mu sync.Mutex
 	var took []time.Duration
+	var kill sync.Once
 	group := errgroup.Group{}
-	group.SetLimit(40)
-	for i, c := range clicks {
-		if i == len(clicks)/2 {
-			killGateway(tb)
-		}
-		group.Go(func() error {
-			d, err := clickUntilCounted(tb, asked[c.release], c.member, c.release)
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, d)
-			return err
+	for person, releases := range work {
+		group.Go(func() error { // a person has one screen: one click after the other
+			for i, id := range releases {
+				if i == len(releases)/2 {
+					kill.Do(func() { killGateway(tb) })
+				}
+				d, err := clickUntilCounted(tb, asked[id], approver(person), id)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				took = append(took, d)
+				mu.Unlock()
+			}
+			return nil
 		})
 	}
 	require.NoError(tb, group.Wait())
@@ -74,11 +85,13 @@ func burst(tb testing.TB, releases int) []time.Duration {
 			counted = append(counted, p.Statement.Approver.ID)
 		}
 		slices.Sort(counted)
-		require.Equal(tb, []string{"approver-1", "approver-2", "approver-3", "approver-4", "approver-5"}, counted, "release %s", id)
+		require.Equal(tb, approvers[id], counted, "release %s", id)
 	}
 	end(tb, ids)
 	return took
 }
+
+func approver(person int) string { return fmt.Sprintf("approver-%d", person+1) }
 
 // clickUntilCounted is a person who tries again when Slack says that it did not
 // work, as people do. It returns the time of the submission that was answered.
@@ -89,15 +102,14 @@ func clickUntilCounted(tb testing.TB, m slackemu.Message, member, release string
 		if err != nil {
 			return 0, err
 		}
-		if last = opened; opened.View == nil || !slices.Contains(opened.View.Inputs, "rationale") {
+		if last = opened; opened.View == nil || !slices.Contains(opened.View.Inputs, "text") {
 			if strings.Contains(said(opened), "has decided") {
 				return 0, nil // an earlier submission had arrived, its answer was lost
 			}
 			continue
 		}
 		began := time.Now()
-		last, err = workspace().Submit(tb.Context(), opened.View.ID, map[string]string{"rationale": "Part of a burst"})
-		if err != nil {
+		if last, err = workspace().Submit(tb.Context(), opened.View.ID, map[string]string{"rationale": "Part of a burst"}); err != nil {
 			return 0, err
 		}
 		text := said(last)
@@ -203,5 +215,33 @@ func end(tb testing.TB, ids []string) {
 // killGateway ends the gateway with SIGKILL; the stack starts it again.
 func killGateway(tb testing.TB) {
 	tb.Helper()
-	require.NoError(tb, syscall.Kill(pidOf(tb, "gateway"), syscall.SIGKILL))
+	killing.Lock()
+	defer killing.Unlock()
+	before := pidOf(tb, "gateway")
+	require.NoError(tb, syscall.Kill(before, syscall.SIGKILL))
+	require.Eventually(tb, func() bool {
+		if pidOf(tb, "gateway") == before {
+			return false
+		}
+		answer, err := apiClient.Get(stack.Gateway + "/readyz") //nolint:noctx // the client has a timeout
+		if err != nil {
+			return false
+		}
+		return answer.Body.Close() == nil && answer.StatusCode == http.StatusNoContent
+	}, time.Minute, 50*time.Millisecond)
+}
+
+// BenchmarkApprovalBurst is how long a click takes, from Slack's delivery of a
+// modal's submission to the release's answer, while 500 approvals of 100 releases
+// come at once, Slack repeats each delivery and the gateway is killed in the
+// middle.
+func BenchmarkApprovalBurst(b *testing.B) {
+	for b.Loop() {
+		took := slices.DeleteFunc(burst(b, *bursting), func(d time.Duration) bool { return d == 0 })
+		slices.Sort(took)
+		report(b, float64(len(took)), "answered")
+		report(b, took[len(took)/2].Seconds()*1000, "median-ms")
+		report(b, took[len(took)*99/100].Seconds()*1000, "p99-ms")
+		report(b, took[len(took)-1].Seconds()*1000, "most-ms")
+	}
 }

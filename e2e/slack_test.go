@@ -145,7 +145,7 @@ func submission(tb testing.TB, member, view string, about map[string]string, rat
 		"user": map[string]string{"id": slackemu.UserID(member), "team_id": "T0PAYMENTS"},
 		"view": map[string]any{
 			"id": view, "hash": "1.abc", "callback_id": "waybill_decide", "private_metadata": string(metadata),
-			"state": map[string]any{"values": map[string]any{"rationale": map[string]any{"rationale": map[string]string{"type": "plain_text_input", "value": rationale}}}},
+			"state": map[string]any{"values": map[string]any{"rationale": map[string]any{"text": map[string]string{"type": "plain_text_input", "value": rationale}}}},
 		},
 	})
 	require.NoError(tb, err)
