@@ -70,7 +70,7 @@ func DefaultUsers() []User {
 	var users []User
 	for _, account := range oidcissuer.Accounts() {
 		if !account.Machine {
-			users = append(users, User{ID: UserID(account.ID), Name: account.ID, Email: account.ID + "@payments.example"})
+			users = append(users, User{ID: UserID(account.ID), Name: account.ID, Email: account.Email()})
 		}
 	}
 	for _, u := range []User{
