@@ -19,15 +19,19 @@ import (
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	canvas "gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 
 	"github.com/waybill-dev/waybill/signals"
 )
 
-// The chart's size in points, and its colours: canary, stable, bound. They differ
-// in brightness, too, and the lines in dashes, for those who don't see colours.
+// The chart's size in points, its margin, and its colours: canary, stable, bound.
+// They differ in brightness, too, and the lines in dashes, for those who don't see
+// colours.
 const (
 	chartWidth  vg.Length = 560
-	chartHeight vg.Length = 260
+	chartHeight vg.Length = 280
+	chartMargin vg.Length = 10
 )
 
 var (
@@ -116,12 +120,11 @@ func draw(c signals.Chart) ([]byte, error) {
 	// Room for the legend above the lines.
 	p.Y.Max += (p.Y.Max - p.Y.Min) * 0.25
 
-	w, err := p.WriterTo(chartWidth, chartHeight, "png")
-	if err != nil {
-		return nil, fmt.Errorf("chart %q: %w", c.Title, err)
-	}
+	picture := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(chartWidth, chartHeight), vgimg.UseBackgroundColor(color.White))}
+	// Without a margin the letters of the title stand out over the picture's edge.
+	p.Draw(canvas.Crop(canvas.New(picture), chartMargin, -chartMargin, chartMargin, -chartMargin))
 	var png bytes.Buffer
-	if _, err := w.WriteTo(&png); err != nil {
+	if _, err := picture.WriteTo(&png); err != nil {
 		return nil, fmt.Errorf("chart %q: %w", c.Title, err)
 	}
 	return png.Bytes(), nil
