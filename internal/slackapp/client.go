@@ -1,6 +1,7 @@
 package slackapp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,9 +14,25 @@ import (
 // callTimeout bounds each call to Slack. Whoever called tries again.
 const callTimeout = 10 * time.Second
 
+// Pauses that Slack asks for are waited out in place if they are short, so that
+// an update of many calls gets on under a limit; longer ones are the caller's.
+const (
+	shortPause = 2 * time.Second
+	mostPauses = 3 // for one call
+)
+
+// shortPauses tells the client which refusals to wait out.
+type shortPauses struct{ slack.RetryHandler }
+
+// ShouldRetry reports whether the pause is short enough, and how long it is.
+func (s shortPauses) ShouldRetry(state *slack.RetryState, request *http.Request, response *http.Response, err error) (bool, time.Duration) {
+	again, pause := s.RetryHandler.ShouldRetry(state, request, response, err)
+	return again && pause <= shortPause, pause
+}
+
 // newClient speaks to Slack's Web API at apiURL, Slack's own if that is empty.
-func newClient(token, appToken, apiURL string) *slack.Client {
-	options := []slack.Option{slack.OptionHTTPClient(&http.Client{Timeout: callTimeout})}
+func newClient(token, appToken, apiURL string, more ...slack.Option) *slack.Client {
+	options := append([]slack.Option{slack.OptionHTTPClient(&http.Client{Timeout: callTimeout})}, more...)
 	if appToken != "" {
 		options = append(options, slack.OptionAppLevelToken(appToken))
 	}
@@ -80,6 +97,31 @@ var remedies = map[string]string{ //nolint:gosec // words about tokens, and none
 	"file_upload_size_restricted": "the workspace allows no files of this size",
 	"invalid_blocks":              "Slack refuses the message's layout; this is a defect of Waybill",
 	"msg_too_long":                "Slack refuses the message's length; this is a defect of Waybill",
+}
+
+// patient has a client wait short pauses out. It is for those whom nobody waits
+// for: a click must be answered within three seconds.
+func patient() slack.Option {
+	config := slack.RetryConfig{MaxRetries: mostPauses, RetryAfterDuration: time.Minute, RetryAfterJitter: 200 * time.Millisecond}
+	config.Handlers = []slack.RetryHandler{shortPauses{slack.NewRateLimitErrorRetryHandler(config)}}
+	return slack.OptionRetryConfig(config)
+}
+
+// waitOut does over what Slack refused for a short while, where the client can't:
+// it sends no upload a second time.
+func waitOut(ctx context.Context, do func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := do()
+		limited, ok := errors.AsType[*Error](err)
+		if !ok || limited.after <= 0 || limited.after > shortPause || attempt > mostPauses {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(limited.after):
+		}
+	}
 }
 
 // fault wraps an error of the Slack client with what was attempted on what.

@@ -41,7 +41,7 @@ type Messenger struct {
 
 // New makes a Messenger. It makes no call: a Slack that is down delays nobody.
 func New(o Options) *Messenger {
-	m := &Messenger{api: newClient(o.Token, "", o.APIURL), gateway: o.Gateway, now: o.Now, log: o.Log, channels: map[string]string{}}
+	m := &Messenger{api: newClient(o.Token, "", o.APIURL, patient()), gateway: o.Gateway, now: o.Now, log: o.Log, channels: map[string]string{}}
 	if m.now == nil {
 		m.now = time.Now
 	}

@@ -1,6 +1,7 @@
 package slackapp
 
 import (
+	"fmt"
 	"image/png"
 	"net/http"
 	"strings"
@@ -239,6 +240,23 @@ func TestErrorsSayWhereAndWhatToDo(t *testing.T) {
 			assert.Zero(t, failed.RetryAfter())
 		})
 	}
+}
+
+// TestAShortPauseIsWaitedOut has Slack refuse each fifth call: were every refusal
+// to end the attempt, each attempt would end at the same call, for ever.
+func TestAShortPauseIsWaitedOut(t *testing.T) {
+	w := startWorkspace(t, slackemu.Options{})
+	require.NoError(t, w.Faults(t.Context(), slackemu.Faults{RateLimitEvery: 5, RetryAfter: 1}))
+	in := published()
+	bound := 0.1
+	for i := range 4 {
+		in.Replies = append(in.Replies, signals.Reply{
+			Event: fmt.Sprintf("verdict/%d", i), Text: "passed", At: time.Now(),
+			Chart: &signals.Chart{Title: "error-ratio", Verdict: signals.Pass, Bound: &bound, Stable: []signals.ChartPoint{{At: time.Now(), Value: 0.01}}},
+		})
+	}
+	_, err := w.messenger().Publish(t.Context(), in)
+	require.NoError(t, err)
 }
 
 func TestALimitedRateTellsWhenToTryAgain(t *testing.T) {

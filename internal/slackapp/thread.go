@@ -148,7 +148,7 @@ func batches(replies []signals.Reply, known told, in signals.PublishInput) [][]s
 // tell posts one batch into the thread.
 func (m *Messenger) tell(ctx context.Context, at signals.MessageRef, in signals.PublishInput, batch []signals.Reply) error {
 	if r := batch[0]; r.Chart != nil && !r.Loud {
-		err := m.upload(ctx, at, in, r, sentence(r))
+		err := waitOut(ctx, func() error { return m.upload(ctx, at, in, r, sentence(r)) })
 		if err == nil || !worthless(err) {
 			return err
 		}
@@ -173,7 +173,7 @@ func (m *Messenger) tell(ctx context.Context, at signals.MessageRef, in signals.
 		return fault("chat.postMessage", in.Notify.Channel, err)
 	}
 	if r := batch[0]; r.Chart != nil && r.Loud {
-		if err := m.upload(ctx, at, in, r, ""); err != nil {
+		if err := waitOut(ctx, func() error { return m.upload(ctx, at, in, r, "") }); err != nil {
 			// The words are out, and trying again would find them told.
 			m.log.Warn("a chart can't be shown, its words are", "release", in.Announcement.Release, "event", r.Event, "error", err)
 		}
