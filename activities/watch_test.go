@@ -13,9 +13,9 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/waybill-dev/waybill/activities"
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
 	"github.com/waybill-dev/waybill/internal/promql"
 	"github.com/waybill-dev/waybill/internal/promql/promtest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -34,7 +34,7 @@ type service struct {
 
 func startService(t *testing.T) *service {
 	t.Helper()
-	binary, err := kubetest.Tool(t.Context(), "prometheus")
+	binary, err := testtools.Tool(t.Context(), "prometheus")
 	require.NoError(t, err)
 	s := &service{
 		t: t, target: promtest.NewTarget(t),

@@ -18,7 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // TestBucket sets the S3 gateway of the Compose file up as the Compose file does,
@@ -26,9 +26,9 @@ import (
 // nobody, the bucket's owner included, to undo it.
 func TestBucket(t *testing.T) {
 	secrets := filepath.Join(t.TempDir(), "secrets")
-	ports, err := kubetest.FreePorts(t.Context(), 1)
+	ports, err := testtools.FreePorts(t.Context(), 1)
 	require.NoError(t, err)
-	versitygw, err := kubetest.Tool(t.Context(), "versitygw")
+	versitygw, err := testtools.Tool(t.Context(), "versitygw")
 	require.NoError(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	endpoint := "http://" + address

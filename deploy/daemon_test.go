@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // TestDaemons runs what the Compose file runs, by the same configuration, with
@@ -41,7 +41,7 @@ func TestDaemons(t *testing.T) {
 	} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
-			ports, err := kubetest.FreePorts(t.Context(), 2)
+			ports, err := testtools.FreePorts(t.Context(), 2)
 			require.NoError(t, err)
 			listen := fmt.Sprintf("127.0.0.1:%d", ports[0])
 			local := strings.NewReplacer(
@@ -109,9 +109,9 @@ func secretsAsMounted(t *testing.T, dir string) string {
 // frontend's address.
 func startTemporal(t *testing.T) string {
 	t.Helper()
-	temporal, err := kubetest.Tool(t.Context(), "temporal")
+	temporal, err := testtools.Tool(t.Context(), "temporal")
 	require.NoError(t, err)
-	ports, err := kubetest.FreePorts(t.Context(), 1)
+	ports, err := testtools.FreePorts(t.Context(), 1)
 	require.NoError(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	env := append(os.Environ(), "PATH="+filepath.Dir(temporal)+":"+os.Getenv("PATH"), "HOME="+t.TempDir(),

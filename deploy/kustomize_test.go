@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/waybill-dev/waybill/internal/kube/kubetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // TestKustomizeBase applies the rendered manifests to a real API server and asks
@@ -172,7 +173,7 @@ type cluster struct{ kubernetes, kubeconfig string }
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	binary, err := kubetest.Tool(t.Context(), "kubernetes")
+	binary, err := testtools.Tool(t.Context(), "kubernetes")
 	require.NoError(t, err)
 	server, err := kubetest.Start(t.Context(), t.TempDir())
 	require.NoError(t, err)

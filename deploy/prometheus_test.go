@@ -12,15 +12,15 @@ import (
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/stretchr/testify/require"
 
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // TestPrometheusConfig loads the configuration into the real Prometheus and
 // compares the targets with the services of the Compose file.
 func TestPrometheusConfig(t *testing.T) {
-	binary, err := kubetest.Tool(t.Context(), "prometheus")
+	binary, err := testtools.Tool(t.Context(), "prometheus")
 	require.NoError(t, err)
-	ports, err := kubetest.FreePorts(t.Context(), 1)
+	ports, err := testtools.FreePorts(t.Context(), 1)
 	require.NoError(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	start(t, exec.CommandContext(context.WithoutCancel(t.Context()), binary,

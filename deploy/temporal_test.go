@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -15,7 +15,7 @@ import (
 // real server, and asks the server for the search attributes of the contract.
 func TestNamespaceScript(t *testing.T) {
 	address := startTemporal(t)
-	temporal, err := kubetest.Tool(t.Context(), "temporal")
+	temporal, err := testtools.Tool(t.Context(), "temporal")
 	require.NoError(t, err)
 	out, err := exec.CommandContext(t.Context(), temporal, "operator", "search-attribute", "list",
 		"--address="+address, "--namespace=waybill", "--output=json").Output()

@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/internal/api/apitest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // binary is the daemon as it is deployed; tests run it as a process.
@@ -65,7 +65,7 @@ func newSite(t *testing.T, temporal string) *site {
 		require.NoError(t, os.WriteFile(s.path("keys/"+name), []byte("secret of "+name+"\n"), 0o600))
 	}
 	s.catalog()
-	root, err := apitest.Root()
+	root, err := testtools.Root()
 	require.NoError(t, err)
 	kubeconfig := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n" +
 		"contexts: [{name: c, context: {cluster: c}}]\n"
@@ -112,10 +112,9 @@ func (s *site) catalog() {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := testtools.FreeAddress(t.Context())
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // daemon is a running process.

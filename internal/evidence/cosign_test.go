@@ -12,15 +12,14 @@ import (
 
 	"github.com/waybill-dev/waybill/internal/evidence"
 	"github.com/waybill-dev/waybill/internal/evidence/evidencetest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 	"github.com/waybill-dev/waybill/signals"
 )
 
 // cosign is the real command line tool, built by the project's own script.
 func cosign(t *testing.T) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "../../deploy/tools/install.sh", "cosign").CombinedOutput()
-	require.NoError(t, err, string(out))
-	path, err := filepath.Abs("../../.tools/bin/cosign")
+	path, err := testtools.Tool(t.Context(), "cosign")
 	require.NoError(t, err)
 	return path
 }

@@ -37,32 +37,22 @@ var (
 	troubles sync.Map
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, setUp)) }
 
-func run(m *testing.M) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	dir, err := os.MkdirTemp("", "kube-test")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	server, err := kubetest.Start(ctx, dir)
-	if err != nil {
-		panic(err)
-	}
-	defer server.Stop()
+func setUp(ctx context.Context, server *kubetest.Server) (err error) {
 	administrator = server.Config
-	clients = kubernetes.NewForConfigOrDie(server.Config)
+	if clients, err = kubernetes.NewForConfig(server.Config); err != nil {
+		return err
+	}
 	if client, err = New(server.Config); err != nil {
-		panic(err)
+		return err
 	}
 	go kubetest.Node(ctx, clients, func(pod *corev1.Pod) string {
 		reason, _ := troubles.Load(pod.Spec.Containers[0].Image)
 		text, _ := reason.(string)
 		return text
 	})
-	return m.Run()
+	return nil
 }
 
 func digest(version string) string { return signals.Digest([]byte(version)) }

@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/waybill-dev/waybill/activities"
-	"github.com/waybill-dev/waybill/internal/kube/kubetest"
 	"github.com/waybill-dev/waybill/internal/promql/promtest"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 var _ activities.Telemetry = (*Client)(nil)
 
 func TestQuery(t *testing.T) {
-	binary, err := kubetest.Tool(t.Context(), "prometheus")
+	binary, err := testtools.Tool(t.Context(), "prometheus")
 	require.NoError(t, err)
 	target := promtest.NewTarget(t)
 	target.Add(`requests_total{code="200"}`, 40)

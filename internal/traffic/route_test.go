@@ -30,30 +30,20 @@ var (
 	routes   *Routes
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m, setUp)) }
 
-func run(m *testing.M) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	dir, err := os.MkdirTemp("", "traffic-test")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	server, err := kubetest.Start(ctx, dir)
-	if err != nil {
-		panic(err)
-	}
-	defer server.Stop()
+func setUp(ctx context.Context, server *kubetest.Server) (err error) {
 	if err := server.StartTraefik(ctx); err != nil {
-		panic(err)
+		return err
 	}
-	kubes = kubernetes.NewForConfigOrDie(server.Config)
-	gateways = versioned.NewForConfigOrDie(server.Config)
-	if routes, err = New(server.Config); err != nil {
-		panic(err)
+	if kubes, err = kubernetes.NewForConfig(server.Config); err != nil {
+		return err
 	}
-	return m.Run()
+	if gateways, err = versioned.NewForConfig(server.Config); err != nil {
+		return err
+	}
+	routes, err = New(server.Config)
+	return err
 }
 
 // newRoute makes a namespace with both Services and a route of two rules to

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/testsuite"
 
+	"github.com/waybill-dev/waybill/internal/testtools"
 	"github.com/waybill-dev/waybill/signals"
 )
 
@@ -34,7 +34,7 @@ var server struct {
 func Temporal() (client.Client, error) {
 	server.once.Do(func() {
 		var tool string
-		if tool, server.err = tools("temporal"); server.err != nil {
+		if tool, server.err = testtools.Tool(context.Background(), "temporal"); server.err != nil {
 			return
 		}
 		args := []string{}
@@ -67,36 +67,5 @@ func StopTemporal() {
 	server.client.Close()
 	if err := server.dev.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the development server:", err)
-	}
-}
-
-// tools finds one of the project's own tools.
-func tools(name string) (string, error) {
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(root, ".tools", "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is not built; build it with: deploy/tools/install.sh %s", path, name)
-	}
-	return path, nil
-}
-
-// Root is the checkout's root directory.
-func Root() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("no go.mod above the working directory")
-		}
-		dir = parent
 	}
 }

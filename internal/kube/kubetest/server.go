@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // startTimeout bounds the start of the whole control plane on a busy machine.
@@ -38,10 +40,15 @@ type Server struct {
 // Start brings a control plane up with its state in dir and returns when the
 // API server answers and the controllers run. The caller stops it.
 func Start(ctx context.Context, dir string) (*Server, error) {
+	// Building it, where that has not been done yet, takes longer than the start.
+	binary, err := testtools.Tool(ctx, "kubernetes")
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{dir: dir}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx, binary); err != nil {
 		s.Stop()
 		return nil, err
 	}
@@ -56,12 +63,8 @@ func (s *Server) Stop() {
 	s.processes = nil
 }
 
-func (s *Server) start(ctx context.Context) error {
-	binary, err := Tool(ctx, "kubernetes")
-	if err != nil {
-		return err
-	}
-	ports, err := FreePorts(ctx, 3)
+func (s *Server) start(ctx context.Context, binary string) error {
+	ports, err := testtools.FreePorts(ctx, 3)
 	if err != nil {
 		return err
 	}

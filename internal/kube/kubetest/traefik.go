@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
+
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // GatewayName and GatewayNamespace are where StartTraefik puts its Gateway.
@@ -24,11 +26,11 @@ func (s *Server) StartTraefik(ctx context.Context) error {
 	if err := s.InstallGatewayAPI(ctx); err != nil {
 		return err
 	}
-	binary, err := Tool(ctx, "traefik")
+	binary, err := testtools.Tool(ctx, "traefik")
 	if err != nil {
 		return err
 	}
-	ports, err := FreePorts(ctx, 1)
+	ports, err := testtools.FreePorts(ctx, 1)
 	if err != nil {
 		return err
 	}

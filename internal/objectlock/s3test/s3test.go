@@ -4,17 +4,15 @@ package s3test
 import (
 	"bytes"
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/waybill-dev/waybill/internal/objectlock"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // Accounts of the server: the owner of all buckets, and two ordinary users that
@@ -31,22 +29,12 @@ const Secret = "not-a-secret"
 // Server is a versitygw that stops with its test.
 type Server struct{ URL string }
 
-var install = sync.OnceValues(func() (string, error) {
-	_, here, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(here), "..", "..", "..")
-	out, err := exec.Command(filepath.Join(root, "deploy", "tools", "install.sh"), "versitygw").CombinedOutput()
-	if err != nil {
-		return string(out), err
-	}
-	return filepath.Join(root, ".tools", "bin", "versitygw"), nil
-})
-
 // Start runs a server over empty folders, on a free loopback port.
 func Start(tb testing.TB) Server {
 	tb.Helper()
-	binary, err := install()
+	binary, err := testtools.Tool(context.Background(), "versitygw")
 	if err != nil {
-		tb.Fatalf("install versitygw: %v\n%s", err, binary)
+		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
 	for _, name := range []string{"data", "versions", "iam"} {
@@ -54,7 +42,10 @@ func Start(tb testing.TB) Server {
 			tb.Fatal(err)
 		}
 	}
-	address := freeAddress(tb)
+	address, err := testtools.FreeAddress(context.Background())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	var logs bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	server := exec.CommandContext(ctx, binary, "--port", address, "--health", "/health", "--quiet",
@@ -98,16 +89,6 @@ func As(t *testing.T, account string) {
 // Config points to one bucket of the server.
 func (s Server) Config(bucket string) objectlock.Config {
 	return objectlock.Config{Bucket: bucket, Endpoint: s.URL, Region: "us-east-1", PathStyle: true}
-}
-
-func freeAddress(tb testing.TB) string {
-	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func ready(url string) bool {

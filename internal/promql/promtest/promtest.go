@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 // Target is a scrape target that exposes what it was told to.
@@ -78,13 +79,14 @@ scrape_configs:
     static_configs: [{targets: [%q]}]
     fallback_scrape_protocol: PrometheusText0.0.4
 `, strings.TrimPrefix(target.server.URL, "http://"))), 0o600))
-	address := freeAddress(t)
+	address, err := testtools.FreeAddress(t.Context())
+	require.NoError(t, err)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	require.NoError(t, err)
 	defer log.Close()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, dieWithParent()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, testtools.DieWithParent()
 	require.NoError(t, cmd.Start())
 	p := &Prometheus{URL: "http://" + address, cmd: cmd}
 	t.Cleanup(func() {
@@ -113,13 +115,4 @@ scrape_configs:
 func (p *Prometheus) Kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/waybill-dev/waybill/cmd/devstack/internal/proc"
+	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
 func TestMain(m *testing.M) {
@@ -34,9 +35,9 @@ func TestMain(m *testing.M) {
 
 func toolsDir(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs("../../../../.tools/bin")
+	root, err := testtools.Root()
 	require.NoError(t, err)
-	return dir
+	return filepath.Join(root, ".tools", "bin")
 }
 
 // imageServer is a registry on loopback, and on the cluster's side once that

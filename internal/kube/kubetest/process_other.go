@@ -1,7 +1,0 @@
-//go:build !linux
-
-package kubetest
-
-import "syscall"
-
-func dieWithParent() *syscall.SysProcAttr { return nil }
