@@ -45,8 +45,8 @@ func newDecideCommands(a *app) []*cobra.Command {
 			},
 		}
 		cmd.Flags().StringVar(&d.Reason, "reason", "", "why, for the record")
-		cmd.Flags().StringVar(&d.PlanDigest, "plan-digest", "", "the plan that was read; its digest stands in `waybill status`")
-		cmd.Flags().StringVar(&d.Command, "command", "", "id of the pending command to decide on, as `waybill status` shows it")
+		cmd.Flags().StringVar(&d.PlanDigest, "plan-digest", "", "the plan that was read; its digest stands in 'waybill status'")
+		cmd.Flags().StringVar(&d.Command, "command", "", "id of the pending command to decide on, as 'waybill status' shows it")
 		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 		commands = append(commands, cmd)
 	}
