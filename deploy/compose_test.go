@@ -54,6 +54,7 @@ func TestComposeServices(t *testing.T) {
 		"worker-release":     waybilld,
 		"worker-deploy":      waybilld,
 		"notary":             waybilld,
+		"worker-notify":      waybilld,
 		"gateway":            waybilld,
 		"versitygw":          "versity/versitygw:v1.8.0",
 		"accounts":           "versity/versitygw:v1.8.0",
@@ -99,16 +100,21 @@ func TestComposeSeparatesDuties(t *testing.T) {
 		}
 	}
 	for secret, want := range map[string][]string{
-		"evidence-key":      {"notary"},
-		"s3-notary":         {"accounts", "notary"},
-		"s3-auditor":        {"accounts"},
-		"s3-root":           {"accounts", "bucket", "versitygw"},
-		"gateway-key":       {"gateway"},
-		"kubeconfig":        {"worker-deploy"},
-		"postgres-password": {"postgres", "temporal", "temporal-schema"},
+		"evidence-key":        {"notary"},
+		"s3-notary":           {"accounts", "notary"},
+		"s3-auditor":          {"accounts"},
+		"s3-root":             {"accounts", "bucket", "versitygw"},
+		"gateway-key":         {"gateway"},
+		"login-client-secret": {"gateway"},
+		"directory-token":     {"gateway", "worker-release"},
+		"slack-bot-token":     {"gateway", "worker-notify"},
+		"slack-app-token":     {"gateway"},
+		"kubeconfig":          {"worker-deploy"},
+		"postgres-password":   {"postgres", "temporal", "temporal-schema"},
 	} {
 		require.ElementsMatchf(t, want, holders[secret], "holders of %s", secret)
 	}
+	require.Len(t, p.Services["worker-notify"].Secrets, 1, "worker-notify holds the bot token and nothing else")
 	for service, want := range map[string][]string{
 		"versitygw": {"accounts", "bucket", "notary"},
 		"postgres":  {"temporal", "temporal-schema"},

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -14,51 +17,157 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/waybill-dev/waybill/internal/slackemu"
 	"github.com/waybill-dev/waybill/internal/testtools"
 )
 
-// TestDaemons runs what the Compose file runs, by the same configuration, with
-// the same secrets, and built from no more than what the Dockerfile sees: each
-// role must become ready, as the Compose file's own health check tells.
+// site is a Temporal, and the image's programs with what they read beside their
+// configuration and secrets.
+type site struct{ bin, temporal, catalog, policies string }
+
+// TestDaemons runs what the Compose file and the Kustomize base run, by the same
+// commands and configuration, built from no more than what the Dockerfile sees,
+// and with each role's own secrets alone: it must become ready, as the Compose
+// file's own health check tells.
 func TestDaemons(t *testing.T) {
 	dir := t.TempDir()
-	bin := buildFromContext(t)
-	run := secretsAsMounted(t, dir)
+	secrets := secretsAsMounted(t, dir)
 	cluster := startCluster(t)
-	require.NoError(t, os.Link(cluster.kubeconfig, filepath.Join(run, "kubeconfig")))
-	temporal := startTemporal(t)
 	policies, err := filepath.Abs("../policies")
 	require.NoError(t, err)
-	catalog := demoCatalog(t, filepath.Join(run, "evidence-public"))
+	s := site{
+		bin: buildFromContext(t), temporal: startTemporal(t),
+		catalog: demoCatalog(t, filepath.Join(secrets, "evidence-public")), policies: policies,
+	}
+	require.NoError(t, os.Link(cluster.kubeconfig, filepath.Join(secrets, "kubeconfig")))
+	t.Run("compose", func(t *testing.T) { s.runCompose(t, secrets) })
+	t.Run("kustomize", func(t *testing.T) { s.runKustomize(t, cluster, secrets) })
+}
 
+// runCompose runs the Compose file's roles. Its gateway must reach Slack, too,
+// whose place the emulator takes, with the Socket Mode that it is configured for.
+func (s site) runCompose(t *testing.T, secrets string) {
+	t.Helper()
 	raw, err := os.ReadFile("compose/waybilld.yaml")
 	require.NoError(t, err)
-	for role, args := range map[string][]string{
-		"release": {"worker", "--roles=release"},
-		"deploy":  {"worker", "--roles=deploy"},
-		"notary":  {"worker", "--roles=notary"},
-		"gateway": {"gateway"},
-	} {
-		t.Run(role, func(t *testing.T) {
-			t.Parallel()
-			ports, err := testtools.FreePorts(t.Context(), 2)
-			require.NoError(t, err)
-			listen := fmt.Sprintf("127.0.0.1:%d", ports[0])
-			local := strings.NewReplacer(
-				"0.0.0.0:9090", listen, "0.0.0.0:8080", fmt.Sprintf("127.0.0.1:%d", ports[1]),
-				"address: temporal:7233", "address: "+temporal, "/run/secrets", run,
-				"/etc/waybill/catalog", catalog, "/etc/waybill/policies", policies,
-			).Replace(string(raw))
-			config := filepath.Join(dir, role+".yaml")
-			require.NoError(t, os.WriteFile(config, []byte(local), 0o600))
-			daemon := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(bin, "waybilld"), append(args, "--config="+config)...)
-			daemon.Env = append(os.Environ(), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(run, "s3-notary"))
-			start(t, daemon)
-			require.Eventually(t, func() bool {
-				return exec.CommandContext(t.Context(), filepath.Join(bin, "probe"), "http://"+listen+"/readyz").Run() == nil
-			}, time.Minute, 100*time.Millisecond, "the role did not become ready")
+	workspace := emulatedSlack(t, secrets)
+	config := strings.Replace(string(raw), "mode: socket\n", "mode: socket\n    apiURL: "+workspace.URL+"/api/\n", 1)
+	require.NotEqual(t, string(raw), config)
+	ran := map[string]bool{}
+	for name, service := range project(t).Services {
+		if len(service.Command) == 0 || service.Build == nil || service.Build.Target != "waybilld" {
+			continue
+		}
+		ran[name] = true
+		t.Run(name, func(t *testing.T) {
+			own := t.TempDir()
+			for _, secret := range service.Secrets {
+				require.NoError(t, os.Link(filepath.Join(secrets, secret.Source), filepath.Join(own, secret.Source)))
+			}
+			s.run(t, own, service.Command, strings.ReplaceAll(config, "/run/secrets", own), filepath.Join(own, "s3-notary"))
+			if name == "gateway" {
+				require.Eventually(t, func() bool {
+					app, err := workspace.App(t.Context())
+					return err == nil && app.Sockets > 0
+				}, time.Minute, 100*time.Millisecond, "the gateway did not connect to Slack")
+			}
 		})
 	}
+	require.Equal(t, map[string]bool{
+		"worker-release": true, "worker-deploy": true, "notary": true, "worker-notify": true, "gateway": true,
+	}, ran)
+}
+
+// emulatedSlack is a workspace that takes the tokens of the Compose file.
+func emulatedSlack(t *testing.T, secrets string) slackemu.Client {
+	t.Helper()
+	token := func(name string) string {
+		raw, err := os.ReadFile(filepath.Join(secrets, name))
+		require.NoError(t, err)
+		return strings.TrimSpace(string(raw))
+	}
+	emulator, err := slackemu.New(slackemu.Options{SocketMode: true, BotToken: token("slack-bot-token"), AppToken: token("slack-app-token")})
+	require.NoError(t, err)
+	server := httptest.NewServer(emulator)
+	t.Cleanup(func() {
+		_ = emulator.Close()
+		server.Close()
+	})
+	return slackemu.Client{URL: server.URL}
+}
+
+// runKustomize runs the base's roles with the files that their pods mount of the
+// Secrets that the base documents. Delivery takes its pod's service account for
+// the cluster, which there is none of here.
+func (s site) runKustomize(t *testing.T, cluster *cluster, secrets string) {
+	t.Helper()
+	contents := map[string]map[string]string{
+		"waybill-notary":    {"evidence.key": "evidence-key", "s3-credentials": "s3-notary"},
+		"waybill-gateway":   {"gateway.key": "gateway-key", "login-client-secret": "login-client-secret", "slack-bot-token": "slack-bot-token", "slack-signing-secret": "slack-app-token"},
+		"waybill-notify":    {"slack-bot-token": "slack-bot-token"},
+		"waybill-directory": {"token": "directory-token"},
+		"waybill-trust":     {"gateway.pub": "gateway-public", "evidence.pub": "evidence-public"},
+	}
+	documented, err := os.ReadFile("kustomize/base/kustomization.yaml")
+	require.NoError(t, err)
+	for secret, files := range contents {
+		for file := range files {
+			require.Regexpf(t, `(?m)^#   `+secret+` .*(\n#     +.*)?\b`+regexp.QuoteMeta(file)+`\b`, string(documented), "%s of %s is not documented", file, secret)
+		}
+	}
+	raw, err := os.ReadFile("kustomize/base/waybilld.yaml")
+	require.NoError(t, err)
+	for _, d := range deployments(t, cluster.render(t, "kustomize/base")) {
+		if d.Name == "worker-deploy" {
+			continue
+		}
+		t.Run(d.Name, func(t *testing.T) {
+			own := t.TempDir()
+			pod := d.Spec.Template.Spec
+			for _, volume := range pod.Volumes {
+				if volume.Secret == nil {
+					continue
+				}
+				for _, mount := range pod.Containers[0].VolumeMounts {
+					if mount.Name != volume.Name {
+						continue
+					}
+					at := filepath.Join(own, strings.TrimPrefix(mount.MountPath, "/etc/waybill"))
+					require.NoError(t, os.Mkdir(at, 0o700))
+					for file, source := range contents[volume.Secret.SecretName] {
+						require.NoError(t, os.Link(filepath.Join(secrets, source), filepath.Join(at, file)))
+					}
+				}
+			}
+			s.run(t, own, pod.Containers[0].Args, string(raw), filepath.Join(own, "notary", "s3-credentials"))
+		})
+	}
+}
+
+// run starts a role by its command, with its configuration in dir and what is
+// here put in the place of what that names, and waits until it is ready.
+func (s site) run(t *testing.T, dir string, command []string, config, credentials string) {
+	t.Helper()
+	ports, err := testtools.FreePorts(t.Context(), 2)
+	require.NoError(t, err)
+	listen := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	file := filepath.Join(dir, "waybilld.yaml")
+	local := strings.NewReplacer(
+		"0.0.0.0:9090", listen, "0.0.0.0:8080", fmt.Sprintf("127.0.0.1:%d", ports[1]),
+		"address: temporal:7233", "address: "+s.temporal, "address: temporal-frontend.temporal:7233", "address: "+s.temporal,
+		"/etc/waybill/catalog", s.catalog, "/etc/waybill/policies", s.policies,
+	).Replace(config)
+	require.NoError(t, os.WriteFile(file, []byte(local), 0o600))
+	args := slices.Clone(command)
+	at := slices.Index(args, "--config=/etc/waybill/waybilld.yaml")
+	require.GreaterOrEqualf(t, at, 0, "%v", args)
+	args[at] = "--config=" + file
+	daemon := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.bin, "waybilld"), args...)
+	daemon.Env = append(os.Environ(), "AWS_SHARED_CREDENTIALS_FILE="+credentials)
+	start(t, daemon)
+	require.Eventually(t, func() bool {
+		return exec.CommandContext(t.Context(), filepath.Join(s.bin, "probe"), "http://"+listen+"/readyz").Run() == nil
+	}, time.Minute, 100*time.Millisecond, "the role did not become ready")
 }
 
 // buildFromContext builds the image's programs in a copy of the files that

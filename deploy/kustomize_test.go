@@ -48,7 +48,7 @@ func TestKustomizeBase(t *testing.T) {
 			accounts[d.Name] = d.Spec.Template.Spec.ServiceAccountName
 		}
 		require.Equal(t, map[string]string{
-			"worker-release": "worker-release", "worker-deploy": "worker-deploy", "notary": "notary", "gateway": "gateway",
+			"worker-release": "worker-release", "worker-deploy": "worker-deploy", "notary": "notary", "worker-notify": "worker-notify", "gateway": "gateway",
 		}, accounts)
 	})
 	t.Run("keys", func(t *testing.T) { testKeys(t, deployments(t, base)) })
@@ -69,6 +69,8 @@ func testKeys(t *testing.T, all []appsv1.Deployment) {
 	}
 	require.Equal(t, []string{"notary"}, holders["waybill-notary"])
 	require.Equal(t, []string{"gateway"}, holders["waybill-gateway"])
+	require.Equal(t, []string{"worker-notify"}, holders["waybill-notify"])
+	require.ElementsMatch(t, []string{"gateway", "worker-release"}, holders["waybill-directory"])
 }
 
 // testPower asks the server's authorizer what each account may do. Outside a
@@ -85,7 +87,7 @@ func testPower(t *testing.T, server *cluster) {
 		{"create", "rbac.authorization.k8s.io", "rolebindings"}, {"delete", "gateway.networking.k8s.io", "httproutes"},
 		{"update", "", "namespaces"}, {"list", "", "nodes"}, {"impersonate", "", "serviceaccounts"},
 	}
-	roles := []string{"worker-release", "worker-deploy", "notary", "gateway"}
+	roles := []string{"worker-release", "worker-deploy", "notary", "worker-notify", "gateway"}
 	namespaces := []string{"payments-prod", "waybill", "kube-system", "default"}
 	wanted := map[question]bool{}
 	for _, role := range roles {

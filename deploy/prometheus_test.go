@@ -43,9 +43,9 @@ func TestPrometheusConfig(t *testing.T) {
 		return len(scraped) > 0
 	}, time.Minute, 50*time.Millisecond, "Prometheus shows no targets")
 	require.Equal(t, map[string]bool{
-		"worker-release:9090": true, "worker-deploy:9090": true, "notary:9090": true, "gateway:9090": true, "temporal:8000": true,
+		"worker-release:9090": true, "worker-deploy:9090": true, "notary:9090": true, "worker-notify:9090": true, "gateway:9090": true, "temporal:8000": true,
 	}, scraped)
-	for _, service := range []string{"worker-release", "worker-deploy", "notary", "gateway", "temporal"} {
+	for _, service := range []string{"worker-release", "worker-deploy", "notary", "worker-notify", "gateway", "temporal"} {
 		require.Containsf(t, p.Services[service].Networks, "monitoring", "%s can't be scraped", service)
 	}
 }

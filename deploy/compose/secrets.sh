@@ -39,12 +39,25 @@ key() {
   openssl pkey -in "$dir/$1.key" -pubout | keep "$1.pub"
 }
 
+# standin NAME WHAT makes a secret that is of no use but lets all parts come up,
+# until the one that somebody else gives out is put in its place.
+standin() {
+  if [[ ! -s $dir/$1 ]]; then
+    random | keep "$1"
+    echo "secrets.sh: that is a stand-in; put $2 in its place"
+  fi
+}
+
 random | tr -d '\n' | keep postgres-password
 account root
 account notary
 account auditor
 key evidence
 key gateway
+standin login-client-secret "the secret of the gateway's client at your identity provider"
+standin directory-token "the bearer token of your SCIM directory"
+standin slack-bot-token "the Slack app's bot token (xoxb-...)"
+standin slack-app-token "the Slack app's app-level token (xapp-...)"
 
 if [[ -z ${WAYBILL_CATALOG:-} ]]; then
   mkdir -p "$dir/catalog"
