@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -39,7 +40,7 @@ func abortIfRunning(t *testing.T, release string) {
 	if r.code != exitConflict {
 		require.Zero(t, r.code, r.stderr)
 	}
-	outcome(t, release)
+	outcomeOfAnyRun(t, release)
 }
 
 func about(release string, s signals.Status, decision signals.Decision) map[string]string {
@@ -208,19 +209,36 @@ func TestThreat7SentStraightToTemporal(t *testing.T) {
 	nobodyApproved(t, release)
 }
 
+// TestThreat8ResetReplaysApprovals resets a release that has one of its two
+// approvals, so that what was approved would count in another run as well. That a
+// release reset in the middle of its delivery ships nothing is
+// TestResetReleaseDoesNotShipOnOldApprovals.
 func TestThreat8ResetReplaysApprovals(t *testing.T) {
 	before := stableImage(t, "prod")
-	release, _ := waitingRelease(t)
-	approve(t, release)
-	enter(t, release, signals.Canary)
-	r := temporal(t, "workflow", "reset", "--workflow-id="+release, "--type=LastWorkflowTask", "--reason=drill")
+	release, s := waitingRelease(t)
+	r := waybill(t, "release-lead", "approve", release, "--reason=This run", "--yes")
 	require.Zero(t, r.code, r.stderr)
-	ended := outcome(t, release)
-	require.NotEqual(t, signals.Promoted, ended.Kind)
-	require.Equal(t, before, stableImage(t, "prod"))
-	_, canary := weights(t, "prod")
-	require.Zero(t, canary)
+	approval := predicatesWhenThere[signals.ApprovalPredicate](t, "prod", release, signals.RecordApproval)[0]
+	require.Equal(t, s.Run, approval.Statement.Run, "it is bound to the run")
+	r = temporal(t, "workflow", "reset", "--workflow-id="+release, "--type=LastWorkflowTask", "--reason=drill")
+	require.Zero(t, r.code, r.stderr)
 	refusedByRelease(t, "prod", release, "the workflow was reset")
+	void := predicatesWhenThere[signals.VoidPredicate](t, "prod", release, signals.RecordVoid)
+	require.Contains(t, void[0].Nonces, approval.Statement.Nonce, "the approval fell with its run")
+	require.NotEqual(t, signals.Promoted, outcomeOfAnyRun(t, release))
+	require.Equal(t, before, stableImage(t, "prod"))
+}
+
+// outcomeOfAnyRun waits for the end of whatever run a release's id names now; ""
+// if it failed.
+func outcomeOfAnyRun(t *testing.T, release string) signals.OutcomeKind {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
+	defer cancel()
+	var ended signals.Outcome
+	_ = dial(t).GetWorkflow(ctx, release, "").Get(ctx, &ended)
+	require.NoError(t, ctx.Err(), "it does not end")
+	return ended.Kind
 }
 
 // deliver sends an envelope as anybody with write access to the namespace can.
