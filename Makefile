@@ -98,4 +98,4 @@ bench: tools ## measure history size, orchestration overhead, time to weight 0 a
 replay-record: tools ## record golden histories from real runs of the code that is checked out; VERSION=v2 names the new folder
 	@test -n "$(VERSION)" || { echo "make replay-record: say which version of the workflows this is, e.g. VERSION=v2" >&2; exit 2; }
 	WAYBILL_RECORD=$(CURDIR)/replaytests/testdata WAYBILL_RECORD_VERSION=$(VERSION) \
-	  go test ./e2e -run '^TestOutcomes$$' -count=1 -v -timeout 30m $(ARGS)
+	  go test ./e2e -run '^(TestOutcomes|TestApproverLeaves|TestOperatorsCommands|TestThreat20.*)$$' -count=1 -v -timeout 30m $(ARGS)

@@ -28,7 +28,7 @@ func TestApprovedInABrowser(t *testing.T) {
 	release, _ := waitingRelease(t)
 	browser := openBrowser(t)
 
-	lead := newTab(t, browser, true)
+	lead := prepared(browser, t, true)
 	signInToSlack(t, lead, "release-lead")
 	m := messageOf(t, release, "buttons", asksToDecide)
 	article := fmt.Sprintf(`article[id="m%s"]`, m.TS)
@@ -42,7 +42,7 @@ func TestApprovedInABrowser(t *testing.T) {
 	lead.press(`#modal button[form="submit-form"]`, "#as")
 	await(t, release, "the lead's approval", func(s signals.Status) bool { return len(s.Approval.Given) == 1 })
 
-	risk := newTab(t, browser, true)
+	risk := prepared(browser, t, true)
 	signInToSlack(t, risk, "risk-officer")
 	risk.see(chromedp.WaitVisible(chromedp.CSS(article + ` button[data-action="waybill_open"]`)))
 	opened := chromedp.WaitNewTarget(risk.ctx, func(i *target.Info) bool { return i.URL != "" && i.URL != "about:blank" })
@@ -64,6 +64,7 @@ func TestApprovedInABrowser(t *testing.T) {
 
 	ended := outcome(t, release)
 	require.Equal(t, signals.Promoted, ended.Kind, ended.Reasons)
+	messageOf(t, release, "its outcome", func(m slackemu.Message) bool { return strings.Contains(m.Says, "promoted") })
 	lead.see(chromedp.Navigate(stack.Slack+"/client/"+m.Channel+"?thread="+m.TS), chromedp.WaitVisible(chromedp.CSS(`aside figure img`)))
 	lead.shoot("slack-thread", "")
 	approvals := predicates[signals.ApprovalPredicate](t, "v1/prod/payments-api/"+release+"/", signals.RecordApproval)
@@ -76,7 +77,7 @@ func TestApprovedInABrowser(t *testing.T) {
 // tab is a page of the browser.
 type tab struct {
 	t   *testing.T
-	ctx context.Context //nolint:containedctx // chromedp's context is the tab
+	ctx context.Context
 }
 
 // openBrowser starts a browser without a window.
@@ -84,7 +85,7 @@ func openBrowser(t *testing.T) context.Context {
 	t.Helper()
 	path := must(t, nil, filepath.Join(stack.root, "deploy", "tools", "browser.sh"))
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 1500), chromedp.Flag("force-device-scale-factor", "1.5"))
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 2000), chromedp.Flag("force-device-scale-factor", "1.5"))
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	browser, cancel := chromedp.NewContext(allocator)
@@ -93,18 +94,14 @@ func openBrowser(t *testing.T) context.Context {
 	return browser
 }
 
-func newTab(t *testing.T, browser context.Context, scripts bool) tab {
-	t.Helper()
-	return prepared(t, browser, scripts)
-}
-
 // attach takes over a tab that a link opened, without scripts.
 func attach(t *testing.T, from tab, id target.ID) tab {
 	t.Helper()
-	return prepared(t, from.ctx, false, chromedp.WithTargetID(id))
+	return prepared(from.ctx, t, false, chromedp.WithTargetID(id))
 }
 
-func prepared(t *testing.T, parent context.Context, scripts bool, options ...chromedp.ContextOption) tab {
+// prepared opens a tab, with scripts or without.
+func prepared(parent context.Context, t *testing.T, scripts bool, options ...chromedp.ContextOption) tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent, options...)
 	t.Cleanup(cancel)

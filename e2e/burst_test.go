@@ -96,6 +96,7 @@ func approver(person int) string { return fmt.Sprintf("approver-%d", person+1) }
 // clickUntilCounted is a person who tries again when Slack says that it did not
 // work, as people do. It returns the time of the submission that was answered.
 func clickUntilCounted(tb testing.TB, m slackemu.Message, member, release string) (time.Duration, error) {
+	tb.Helper()
 	var last slackemu.Seen
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 		opened, err := workspace().Click(tb.Context(), slackemu.Click{User: member, Channel: m.Channel, TS: m.TS, Button: buttonApprove})
@@ -223,7 +224,7 @@ func killGateway(tb testing.TB) {
 		if pidOf(tb, "gateway") == before {
 			return false
 		}
-		answer, err := apiClient.Get(stack.Gateway + "/readyz") //nolint:noctx // the client has a timeout
+		answer, err := apiClient.Get(stack.Gateway + "/readyz")
 		if err != nil {
 			return false
 		}

@@ -75,6 +75,9 @@ func TestThreat20BreakGlassAbuse(t *testing.T) {
 	r = waybill(t, "second-lead", "lane", "close-review", "prod", "payments-api", "--release="+release, "--reason=The fix was right; the alert is tuned")
 	require.Zero(t, r.code, r.stderr)
 	require.Equal(t, signals.Promoted, outcome(t, next).Kind)
+	record(t, "break-glass", release)
+	record(t, "lane-review", signals.LaneID("prod", "payments-api"))
+	record(t, "journal", signals.JournalID)
 }
 
 // emergency starts a break-glass release of the version in prod.
@@ -159,6 +162,8 @@ func TestApproverLeaves(t *testing.T) {
 		decide(t, account, release)
 	}
 	awaitPhase(t, release, signals.Baseline)
+	require.Equal(t, signals.Promoted, outcome(t, release).Kind)
+	record(t, "approval-void", release)
 }
 
 // amend changes how an account stands at the local issuer's directory.
@@ -207,6 +212,7 @@ func TestOperatorsCommands(t *testing.T) {
 	ended := outcome(t, release)
 	require.Equal(t, signals.RolledBack, ended.Kind)
 	require.Equal(t, "operator", ended.Rollback.Trigger)
+	record(t, "operated", release)
 	v := evidence(t, "verify")
 	require.Zero(t, v.code, v.stdout+v.stderr)
 }

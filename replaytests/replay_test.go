@@ -29,6 +29,7 @@ import (
 var scenarios = []string{
 	"promoted", "rolled-back", "rejected", "denied", "expired",
 	"aborted-baseline", "aborted-canary", "aborted-ramp", "aborted-bake", "lane",
+	"approval-void", "operated", "break-glass", "lane-review", "journal",
 }
 
 func histories(t *testing.T) map[string][]string {
