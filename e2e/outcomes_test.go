@@ -72,7 +72,7 @@ func TestOutcomes(t *testing.T) {
 		require.Contains(t, ended.Reasons[0], "cancelled")
 	})
 	t.Run("expired", func(t *testing.T) {
-		drill(t, "payments-drill", "{approval: 10m,", "{approval: 3s,")
+		drill(t, "payments-drill", "{approval: 10m,", "{approval: 3s,", "limits: {approval: 5m}", "limits: {approval: 2s}", "remind: [5m, 1m]", "remind: [1s]")
 		release := startOf(t, "payments-drill", "prod", "v1")
 		ended := outcome(t, release)
 		require.Equal(t, signals.Expired, ended.Kind, ended.Reasons)
@@ -140,16 +140,19 @@ func record(t *testing.T, scenario, workflow string) {
 }
 
 // drill adds a service to the stack's catalog: the demo's, under another name and
-// with one text replaced. The daemon takes it up by itself.
-func drill(tb testing.TB, name, replace, with string) {
+// with texts replaced, each by the one after it. The daemon takes it up by itself.
+func drill(tb testing.TB, name string, changes ...string) {
 	tb.Helper()
 	text, err := os.ReadFile(filepath.Join(stack.dir, "catalog", "payments-api.yaml"))
 	require.NoError(tb, err)
 	// Two lanes may not change one Deployment, so the drill gets namespaces of its
 	// own; they do not exist, and no drill gets as far as to need them.
 	changed := strings.NewReplacer("service: payments-api", "service: "+name, "namespace: payments-", "namespace: "+name+"-").Replace(string(text))
-	require.Contains(tb, changed, replace)
+	for i := 0; i < len(changes); i += 2 {
+		require.Contains(tb, changed, changes[i])
+		changed = strings.ReplaceAll(changed, changes[i], changes[i+1])
+	}
 	file := filepath.Join(stack.dir, "catalog", name+".yaml")
-	require.NoError(tb, os.WriteFile(file, []byte(strings.ReplaceAll(changed, replace, with)), 0o600))
+	require.NoError(tb, os.WriteFile(file, []byte(changed), 0o600))
 	tb.Cleanup(func() { _ = os.Remove(file) })
 }
