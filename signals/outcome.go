@@ -55,7 +55,8 @@ type ReviewDue struct {
 	Release string    `json:"release"`
 	Reason  string    `json:"reason"`
 	Due     time.Time `json:"due"`
-	// Excluded are the keys of the subjects that can't close it.
+	// Excluded are the identities of those who can't close it: keys, ids, names and
+	// addresses.
 	Excluded []string `json:"excluded"`
 }
 

@@ -79,11 +79,16 @@ func (r *release) reviewDue(now time.Time) *signals.ReviewDue {
 		Release: r.papers.release, Reason: r.plan.BreakGlass.Reason,
 		Due: now.Add(r.plan.BreakGlass.ReviewWithin.D()),
 	}
+	var took []signals.Subject
 	if s := r.requester.Subject; s != nil {
-		due.Excluded = append(due.Excluded, s.Key())
+		took = append(took, *s)
 	}
-	for _, s := range r.approvals.approvers() {
-		due.Excluded = append(due.Excluded, s.Key())
+	for _, s := range append(took, r.approvals.approvers()...) { // by every name, so that a second account is no way round
+		for _, identity := range identitiesOf(s) {
+			if identity != "" && !slices.Contains(due.Excluded, identity) {
+				due.Excluded = append(due.Excluded, identity)
+			}
+		}
 	}
 	return due
 }

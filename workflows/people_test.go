@@ -331,7 +331,7 @@ func TestThreat20BreakGlass(t *testing.T) {
 		require.Equal(t, signals.RecordBreakGlass, w.kinds()[2], "right after the plan")
 		require.Equal(t, &signals.ReviewDue{
 			Release: releaseIn, Reason: "payments are down", Due: out.EndedAt.Add(48 * time.Hour),
-			Excluded: []string{onCall.Key(), lead.Key(), risk.Key()},
+			Excluded: []string{onCall.Key(), onCall.ID, lead.Key(), lead.ID, risk.Key(), risk.ID},
 		}, out.Review)
 		require.True(t, w.claims[0].BreakGlass)
 	})
