@@ -132,4 +132,6 @@ type NextAction struct {
 	Who     string `json:"who"`
 	What    string `json:"what"`
 	Command string `json:"command"`
+	// Optional marks what is possible and not waited for.
+	Optional bool `json:"optional,omitempty"`
 }

@@ -152,7 +152,7 @@ func (r *release) commands() []signals.NextAction {
 		if _, err := judge(situation, statement); err != nil || !r.people && c.kind != signals.Abort {
 			continue
 		}
-		next = append(next, signals.NextAction{Who: who, What: c.what, Command: fmt.Sprintf("waybill %s %s%s --reason '…'", c.kind, r.papers.release, c.options)})
+		next = append(next, signals.NextAction{Who: who, What: c.what, Optional: true, Command: fmt.Sprintf("waybill %s %s%s --reason '…'", c.kind, r.papers.release, c.options)})
 	}
 	return next
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,8 +147,12 @@ func changes(before, now wire.Release) []string {
 			}
 		}
 	}
-	if fmt.Sprint(before.Next) != fmt.Sprint(now.Next) && !now.Over() {
+	if !now.Over() {
 		for _, n := range now.Next {
+			// What could be done at any time is `waybill status`'s to tell.
+			if n.Optional || slices.Contains(before.Next, n) {
+				continue
+			}
 			add("next: %s can %s: %s", n.Who, n.What, n.Command)
 		}
 	}

@@ -97,7 +97,8 @@ func state(a signals.Announcement) []slack.Block {
 		}
 		lines = append(lines, "• "+words(r, longestRow))
 	}
-	for i, n := range a.Next {
+	asked := slices.DeleteFunc(slices.Clone(a.Next), func(n signals.NextAction) bool { return n.Optional })
+	for i, n := range asked {
 		if i == mostAsked {
 			break
 		}
