@@ -140,6 +140,7 @@ var purposes = map[string]string{
 	"ResolvePlan": "resolve, verify, policy", "VerifyArtifact": "resolve, verify, policy", "DecidePolicy": "resolve, verify, policy",
 	"Recheck": "re-check before a step", "Acquire": "lane", "Watch": "windows", "WriteRecord": "records",
 	"EnsureCanary": "pods", "PromoteStable": "pods", "RestoreStable": "pods",
+	"Publish": "telling people", "Look": "telling people", "WatchStanding": "do approvals still stand?",
 	"SetWeight": "route and cluster", "Observe": "route and cluster", "RemoveCanary": "route and cluster",
 }
 
@@ -164,6 +165,8 @@ func (h history) purpose(e *historypb.HistoryEvent) string {
 		return "start, end, signals"
 	case kind == "UpsertWorkflowSearchAttributes":
 		return "search attributes"
+	case strings.Contains(kind, "ChildWorkflow"):
+		return "telling people"
 	}
 	return kind
 }
