@@ -121,7 +121,7 @@ func (r *release) lookAtLane(ctx workflow.Context) {
 	r.refresh()
 }
 
-// edition is what is to be told now, and the digest of its announcement.
+// edition is what is to be told now, and the digest of what in it is news.
 func (r *release) edition() (signals.PublishInput, string) {
 	n := &r.notices
 	in := signals.PublishInput{Notify: *r.plan.Notify, Announcement: r.announcement(), Message: n.message, Replies: n.replies}
@@ -131,7 +131,12 @@ func (r *release) edition() (signals.PublishInput, string) {
 			Text: fmt.Sprintf("%d earlier events could not be told in time; they are in the papers.", n.dropped),
 		}}, n.replies...)
 	}
-	body, err := json.Marshal(in.Announcement)
+	// What a phase is busy with changes many times within it. It is shown when the
+	// message changes for another reason: a call for each would make up a third of
+	// the release's history.
+	news := in.Announcement
+	news.Doing, news.Weight, news.Next = "", 0, nil
+	body, err := json.Marshal(news)
 	if err != nil {
 		panic(fmt.Sprintf("encode an announcement: %v", err)) // plain structs: a defect
 	}
