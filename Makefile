@@ -77,7 +77,7 @@ fuzz: ## fuzz every parser of what comes from outside, each for FUZZTIME (30s); 
 	@grep -rEo '^func Fuzz[A-Za-z]+' --include='*_test.go' --exclude-dir=.tools . | sed -E 's|/[^/]*:func | |' | sort | \
 	while read -r package target; do \
 	  echo "$$package $$target"; \
-	  go test "$$package" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $(ARGS) </dev/null; \
+	  go test "$$package" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $(ARGS) </dev/null; \
 	done
 
 .PHONY: vuln
